@@ -1,0 +1,82 @@
+/**
+ * Questions the core puts to installed hooks, and what may be answered.
+ *
+ * The connection that a question is about waits for the answer; no other does. An answer comes back through
+ * `BrokerCore.answered`; one for a connection that has ended meanwhile is ignored.
+ */
+import type { ProtocolVersion, QoS } from "../protocol/Packet.ts"
+import type { Properties } from "../protocol/Property.ts"
+
+export interface SessionRequest {
+  readonly _tag: "SessionRequest"
+  readonly askId: number
+  readonly connectionId: string
+  readonly clientId: string
+  readonly userName: string
+  readonly password: Uint8Array | undefined
+  readonly protocolVersion: ProtocolVersion
+  /** Clean session / clean start, as the manual says. */
+  readonly isNew: boolean
+  readonly sessionExists: boolean
+}
+
+export interface SubscribeRequest {
+  readonly _tag: "Subscribe"
+  readonly askId: number
+  readonly connectionId: string
+  readonly clientId: string
+  readonly userName: string
+  readonly topicFilter: string
+  readonly requestedQos: QoS
+}
+
+/** Asked after topic aliases are resolved; for wills (at CONNECT) and in-process messages are not asked. */
+export interface PublishRequest {
+  readonly _tag: "Publish"
+  readonly askId: number
+  readonly connectionId: string
+  readonly clientId: string
+  readonly userName: string
+  readonly topic: string
+  readonly payload: Uint8Array
+  readonly qos: QoS
+  readonly retain: boolean
+  readonly properties: Properties | undefined
+}
+
+/** One step of enhanced authentication, at CONNECT or of a connected client [MQTT-4.12]. */
+export interface Authenticate {
+  readonly _tag: "Authenticate"
+  readonly askId: number
+  readonly connectionId: string
+  readonly clientId: string
+  readonly userName: string
+  readonly method: string
+  readonly data: Uint8Array | undefined
+  /** 0 for the first step, then one more for each. */
+  readonly step: number
+  /** The client is connected and authenticates again. */
+  readonly again: boolean
+}
+
+export type Ask = Authenticate | SessionRequest | SubscribeRequest | PublishRequest
+
+/**
+ * 0 accepts (for a subscription 0, 1 or 2 is the QoS granted, for authentication 0x18 asks for more); 0x80 and above
+ * refuses with that reason code.
+ */
+export interface Answer {
+  readonly reasonCode: number
+  /** Sent to 5.0 clients that did not decline problem information. */
+  readonly reasonString?: string | undefined
+  /** Of an authentication step: goes to the client. */
+  readonly authenticationData?: Uint8Array | undefined
+}
+
+/** Which questions have a hook; written by the shell before the first connection. */
+export interface Installed {
+  authenticate: boolean
+  sessionRequest: boolean
+  subscribe: boolean
+  publish: boolean
+}

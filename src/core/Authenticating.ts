@@ -1,0 +1,91 @@
+/**
+ * Enhanced authentication: the AUTH exchange at CONNECT, and of a connected client that authenticates again
+ * [MQTT-4.12].
+ *
+ * Owns whose turn it is. What a method means is the hook's business; without one every method is refused with 0x8C
+ * (`Connecting.ts`).
+ */
+import type { Auth } from "../protocol/Packet.ts"
+import { ProtocolError } from "../protocol/ProtocolError.ts"
+import * as ReasonCode from "../protocol/ReasonCode.ts"
+import type { Answer } from "./Ask.ts"
+import type { CoreState } from "./CoreState.ts"
+import * as Disconnection from "./Disconnection.ts"
+import * as Output from "./Output.ts"
+import * as Question from "./Question.ts"
+import type { Authentication, AuthenticationOutcome, ServerConnection } from "./ServerConnection.ts"
+
+/** The first step of a CONNECT that names a method. */
+export const begin = (
+  core: CoreState,
+  connection: ServerConnection,
+  method: string,
+  data: Uint8Array | undefined,
+  outcome: AuthenticationOutcome,
+  now: number
+): void => {
+  connection.authentication = { method, step: 0, underway: false, outcome }
+  ask(core, connection, connection.authentication, data, now)
+}
+
+/** An AUTH packet: the next step, or the first of a new exchange. */
+export const auth = (core: CoreState, connection: ServerConnection, packet: Auth, now: number): void => {
+  const { authentication } = connection
+  const again = packet.reasonCode === ReasonCode.ReAuthenticate
+  const method = packet.properties?.authenticationMethod
+  const expected = again
+    ? connection.phase === "connected" && authentication?.underway === false
+    : packet.reasonCode === ReasonCode.ContinueAuthentication && authentication?.underway === true
+  // [MQTT-4.12.0-5]: the method stays the same; [MQTT-4.12.0-7]: without one in CONNECT there is no AUTH.
+  if (authentication === undefined || !expected || method !== authentication.method) {
+    const error = new ProtocolError(0x82, "This AUTH fits no exchange that this connection began [MQTT-4.12.0-5].")
+    Disconnection.fail(core, connection, error, now)
+    return
+  }
+  if (again) authentication.step = 0
+  authentication.underway = false
+  ask(core, connection, authentication, packet.properties?.authenticationData, now)
+}
+
+/** A connected client that cannot authenticate again is disconnected [MQTT-4.12.1-2]. */
+const end = (core: CoreState, connection: ServerConnection, answer: Answer, now: number): void => {
+  const { reasonCode, reasonString } = answer
+  const code = ReasonCode.isAllowed("Disconnect", "server", reasonCode) ? reasonCode : ReasonCode.NotAuthorized
+  Disconnection.end(core, connection, code, reasonString ?? ReasonCode.describe(code), now)
+}
+
+const ask = (
+  core: CoreState,
+  connection: ServerConnection,
+  authentication: Authentication,
+  data: Uint8Array | undefined,
+  now: number
+): void => {
+  const { method, outcome, step } = authentication
+  const { clientId, userName, id: connectionId } = connection
+  const again = connection.phase === "connected"
+  const make = (askId: number) =>
+    ({ _tag: "Authenticate", askId, connectionId, clientId, userName, method, data, step, again }) as const
+  const answered = (answer: Answer, later: number): void => {
+    authentication.step++
+    if (ReasonCode.isFailure(answer.reasonCode)) {
+      if (again) end(core, connection, answer, later)
+      else outcome.refused(answer, later)
+    } else if (answer.reasonCode === ReasonCode.ContinueAuthentication) {
+      authentication.underway = true
+      send(core, connection, ReasonCode.ContinueAuthentication, method, answer.authenticationData)
+    } else if (again) send(core, connection, ReasonCode.Success, method, answer.authenticationData)
+    else outcome.succeeded(answer.authenticationData, later)
+  }
+  Question.ask(core, connection, make, answered, now)
+}
+
+const send = (
+  core: CoreState,
+  connection: ServerConnection,
+  reasonCode: Auth["reasonCode"],
+  authenticationMethod: string,
+  authenticationData: Uint8Array | undefined
+): void => {
+  Output.send(core, connection, { _tag: "Auth", reasonCode, properties: { authenticationMethod, authenticationData } })
+}

@@ -1,0 +1,365 @@
+/**
+ * The broker as one synchronous object: bytes, answers and time go in; bytes, questions, closes, store operations and
+ * events come out.
+ *
+ * It only forwards to the modules that own each concept, and never throws on anything a client sends. It knows no
+ * socket, clock or store: the shell hands over the time, empties the lists after each call, and reports back.
+ */
+import type { DecodedPublish } from "../protocol/Decoder.ts"
+import { Decoder } from "../protocol/Decoder.ts"
+import type { Packet } from "../protocol/Packet.ts"
+import { ProtocolError } from "../protocol/ProtocolError.ts"
+import * as ReasonCode from "../protocol/ReasonCode.ts"
+import * as Topic from "../protocol/Topic.ts"
+import * as Acknowledgement from "./Acknowledgement.ts"
+import type { Answer } from "./Ask.ts"
+import * as Authenticating from "./Authenticating.ts"
+import * as Connecting from "./Connecting.ts"
+import { type CoreOptions, CoreState } from "./CoreState.ts"
+import * as Delivery from "./Delivery.ts"
+import * as Disconnection from "./Disconnection.ts"
+import type { StorageState } from "./Journal.ts"
+import { Message, type Parts } from "./Message.ts"
+import { Outbox } from "./Outbox.ts"
+import * as Output from "./Output.ts"
+import * as Publishing from "./Publishing.ts"
+import * as Question from "./Question.ts"
+import * as Routing from "./Routing.ts"
+import { type ConnectionInfo, PAUSED_BY_JOURNAL, ServerConnection } from "./ServerConnection.ts"
+import { Session } from "./Session.ts"
+import * as Sessions from "./Sessions.ts"
+import * as SlowConsumer from "./SlowConsumer.ts"
+import type { StoreRecord } from "./StoreOperation.ts"
+import * as Subscriptions from "./Subscriptions.ts"
+import * as Supervision from "./Supervision.ts"
+
+export interface LocalSubscription {
+  readonly unsubscribe: () => void
+}
+
+export class BrokerCore {
+  private readonly core: CoreState
+
+  constructor(options: CoreOptions) {
+    this.core = new CoreState(options)
+  }
+
+  // What the shell reads and empties after each call.
+
+  get config() {
+    return this.core.config
+  }
+  get installed() {
+    return this.core.installed
+  }
+  get events() {
+    return this.core.events
+  }
+  get stats() {
+    return this.core.stats
+  }
+  get journal() {
+    return this.core.journal
+  }
+  get dirty() {
+    return this.core.dirty
+  }
+  get closes() {
+    return this.core.closes
+  }
+  get readingChanges() {
+    return this.core.readingChanges
+  }
+  get asks() {
+    return this.core.asks
+  }
+
+  // Snapshots.
+
+  get connections(): ReadonlyMap<string, ServerConnection> {
+    return this.core.connections
+  }
+  get sessions(): ReadonlyMap<string, Session> {
+    return this.core.sessions
+  }
+  get retained() {
+    return this.core.retained
+  }
+  get subscriptionCount(): number {
+    return this.core.router.size
+  }
+
+  /** A transport is up. */
+  open(info: ConnectionInfo, now: number): ServerConnection {
+    const { core } = this
+    const { packetBytesBeforeConnectMax, packetBytesMax, topicLevelsMax, userPropertiesMax } = core.config
+    const decoder = new Decoder({
+      sender: "client",
+      packetBytesMax: Math.min(packetBytesBeforeConnectMax, packetBytesMax),
+      topicLevelsMax,
+      userPropertiesMax
+    })
+    const connection = new ServerConnection(core.nextConnectionId(), info, decoder, new Outbox(core.pool), now)
+    core.connections.set(connection.id, connection)
+    core.stats.connectionsTotal++
+    Supervision.watch(core, connection, now)
+    if (core.events.wants.Connected) {
+      core.events.push({ _tag: "Connected", connectionId: connection.id, statusCode: 0, description: "OK" })
+    }
+    return connection
+  }
+
+  /** Bytes from a client, in any chunking. They belong to the core from now on. */
+  receive(connection: ServerConnection, bytes: Uint8Array, now: number): void {
+    if (connection.phase === "ending" || connection.phase === "closed") return
+    connection.receivedAt = now
+    this.core.stats.bytesReceived += bytes.length
+    connection.decoder.push(bytes)
+    this.proceed(connection, now)
+  }
+
+  /** After a write, and whenever the socket accepted bytes: how many it still holds. */
+  flushed(connection: ServerConnection, bufferedBytes: number, now: number): void {
+    const { core } = this
+    if (connection.phase === "closed") return
+    const room = SlowConsumer.flushed(core, connection, bufferedBytes, now)
+    if (bufferedBytes > 0) Supervision.watchDrain(core, connection, now)
+    const { session } = connection
+    if (room && session !== undefined && (session.queue.length > 0 || connection.unsent !== undefined)) {
+      Delivery.pump(core, session, now)
+    }
+  }
+
+  /** The transport is gone. Repeating it changes nothing. */
+  closed(
+    connection: ServerConnection,
+    reason: { readonly statusCode: number; readonly description: string },
+    now: number
+  ): void {
+    Disconnection.gone(this.core, connection, reason, now)
+    this.endOverflowing(now)
+  }
+
+  /** A hook's decision comes back. */
+  answered(askId: number, answer: Answer, now: number): void {
+    const { core } = this
+    const question = core.questions.get(askId)
+    if (question === undefined) return
+    const { connection } = question
+    core.questions.delete(askId)
+    connection.askId = 0
+    Question.letGo(core, connection, now)
+    core.current = connection
+    question.answered(answer, now)
+    core.current = undefined
+    this.proceed(connection, now)
+  }
+
+  /** Everything up to this sequence is durable. */
+  stored(sequence: number, now: number): void {
+    const { core } = this
+    core.journal.stored(sequence)
+    const roomy = core.journal.bytes <= core.config.journalBytesMax
+    for (const connection of core.gated) {
+      this.release(connection, now)
+      if (!roomy) continue
+      if (!connection.gated) core.gated.delete(connection)
+      core.unpause(connection, PAUSED_BY_JOURNAL, now)
+    }
+  }
+
+  storageState(state: StorageState, now: number): void {
+    const { core } = this
+    core.journal.storage = state
+    if (state !== "ok") return
+    for (const connection of [...core.refused]) {
+      const { resume } = connection
+      connection.resume = undefined
+      connection.heldSince = 0
+      core.refused.delete(connection)
+      Question.letGo(core, connection, now)
+      resume?.(now)
+      this.proceed(connection, now)
+    }
+  }
+
+  /** One record of the store, before the first connection. */
+  restore(record: StoreRecord, now: number): void {
+    Sessions.restore(this.core, record, now)
+  }
+
+  /** Looks at the deadlines that have come. */
+  tick(now: number): void {
+    Supervision.tick(this.core, now)
+    this.endOverflowing(now)
+  }
+
+  /** When `tick` has something to do next, in milliseconds since the epoch; Infinity: nothing is due. */
+  deadline(): number {
+    return this.core.deadlines.next()
+  }
+
+  /** An in-process message: an error when its topic is not a topic name. */
+  publish(parts: Parts, now: number): ProtocolError | undefined {
+    const { core } = this
+    const error = Topic.validateName(parts.topic, core.config.topicLevelsMax)
+    if (error !== undefined) return error
+    const { topic, qos, retain, properties } = parts
+    const message = { topic, payload: parts.payload.slice(), qos, retain, properties }
+    Routing.route(core, Message.fromParts(message, core.nextMessageId(), undefined, now), now)
+    this.endOverflowing(now)
+    return undefined
+  }
+
+  /** What an in-process message waits for when it must be durable. */
+  publishedSequence(): number {
+    return this.core.journal.sequence
+  }
+
+  /** An in-process subscriber: `sink` gets every message that matches, in order, at the QoS it was published with. */
+  subscribeLocal(filter: string, sink: (message: Message) => void): LocalSubscription | ProtocolError {
+    const { core } = this
+    const error = Topic.validateFilter(filter, core.config.topicLevelsMax)
+    if (error !== undefined) return error
+    if (Topic.parseShared(filter) !== undefined) {
+      return new ProtocolError(0x8f, "In-process subscriptions cannot be shared ones.", 601)
+    }
+    const session = new Session("")
+    session.sink = sink
+    const subscription = {
+      filter,
+      qos: 2,
+      noLocal: false,
+      retainAsPublished: true,
+      retainHandling: 0,
+      subscriptionIdentifier: 0
+    } as const
+    core.router.subscribe(session, subscription)
+    return { unsubscribe: () => core.router.unsubscribe(session, filter) }
+  }
+
+  /** Ends one connection; a 5.0 client is told the reason code. */
+  disconnect(connection: ServerConnection, reasonCode: number, now: number): void {
+    Disconnection.end(this.core, connection, reasonCode, ReasonCode.describe(reasonCode), now)
+    this.endOverflowing(now)
+  }
+
+  /** Ends every connection and refuses new sessions. */
+  shutdown(now: number): void {
+    const { core } = this
+    core.shuttingDown = true
+    for (const connection of [...core.connections.values()]) {
+      Disconnection.end(core, connection, ReasonCode.ServerShuttingDown, "The broker is shutting down.", now)
+    }
+  }
+
+  /** Handles every packet that is complete, in order, until the connection must wait or ends. */
+  private proceed(connection: ServerConnection, now: number): void {
+    const { core } = this
+    const { decoder } = connection
+    const before = core.journal.sequence
+    core.current = connection
+    while (!connection.holding) {
+      const packet = decoder.next()
+      if (packet === undefined) {
+        if (decoder.error !== undefined) Disconnection.fail(core, connection, decoder.error, now)
+        break
+      }
+      this.handle(connection, packet, now)
+    }
+    core.current = undefined
+    if (core.journal.sequence !== before) Output.waitForRoom(core, connection)
+    SlowConsumer.boundAnswers(core, connection)
+    this.endOverflowing(now)
+  }
+
+  private handle(connection: ServerConnection, packet: Packet | DecodedPublish, now: number): void {
+    const { core } = this
+    const { session } = connection
+    if (session === undefined || connection.phase !== "connected") {
+      this.handleUnconnected(connection, packet, now)
+      return
+    }
+    switch (packet._tag) {
+      case "Publish":
+        // The decoder gives every PUBLISH as a DecodedPublish.
+        Publishing.publish(core, connection, session, packet as DecodedPublish, now)
+        return
+      case "PubAck":
+        Acknowledgement.pubAck(core, connection, session, packet, now)
+        return
+      case "PubRec":
+        Acknowledgement.pubRec(core, connection, session, packet, now)
+        return
+      case "PubRel":
+        Publishing.pubRel(core, connection, session, packet, now)
+        return
+      case "PubComp":
+        Acknowledgement.pubComp(core, connection, session, packet, now)
+        return
+      case "PingReq":
+        Output.send(core, connection, { _tag: "PingResp" })
+        return
+      case "Subscribe":
+        Subscriptions.subscribe(core, connection, session, packet, now)
+        return
+      case "Unsubscribe":
+        Subscriptions.unsubscribe(core, connection, session, packet, now)
+        return
+      case "Disconnect":
+        Disconnection.byClient(core, connection, packet, now)
+        return
+      default:
+        this.handleUnexpected(connection, packet, now)
+    }
+  }
+
+  private handleUnconnected(connection: ServerConnection, packet: Packet | DecodedPublish, now: number): void {
+    if (connection.phase === "ending" || connection.phase === "closed") return
+    // During an authentication a client may also give up [MQTT-3.1.2-30].
+    if (packet._tag === "Disconnect" && connection.phase === "connecting") {
+      Disconnection.byClient(this.core, connection, packet, now)
+    } else this.handleUnexpected(connection, packet, now)
+  }
+
+  /** CONNECT, first or not, a step of authentication, or a packet that only a server sends. */
+  private handleUnexpected(connection: ServerConnection, packet: Packet | DecodedPublish, now: number): void {
+    if (packet._tag === "Connect") {
+      Connecting.connect(this.core, connection, packet, now)
+      return
+    }
+    if (packet._tag === "Auth") {
+      Authenticating.auth(this.core, connection, packet, now)
+      return
+    }
+    const error = new ProtocolError(0x82, `The broker does not expect ${packet._tag} here [MQTT-3.1.0-1].`)
+    Disconnection.fail(this.core, connection, error, now)
+  }
+
+  /** Shows a connection what has become durable. */
+  private release(connection: ServerConnection, now: number): void {
+    const { core } = this
+    const { durable } = core.journal
+    const wasConnected = connection.phase === "connected"
+    for (const { packet, released } of connection.gate.releasePackets(durable)) {
+      released?.(now)
+      Output.send(core, connection, packet)
+    }
+    for (const { outgoing } of connection.gate.releaseDeliveries(durable)) {
+      Delivery.writePublish(core, connection, outgoing, false, now)
+    }
+    if (!wasConnected && connection.phase === "connected") {
+      Question.letGo(core, connection, now)
+      Connecting.redeliver(core, connection, now)
+      this.proceed(connection, now)
+    }
+  }
+
+  private endOverflowing(now: number): void {
+    const { overflowing } = this.core
+    while (overflowing.length > 0) {
+      const connection = overflowing.pop()!
+      Disconnection.end(this.core, connection, ReasonCode.QuotaExceeded, "The queue of this session is full.", now)
+    }
+  }
+}

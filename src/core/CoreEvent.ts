@@ -1,0 +1,193 @@
+/**
+ * What the core tells: one tagged record for each documented event it can know of, with the documented fields.
+ *
+ * An event is built only while somebody listens to its kind: `CoreEvents.wants` is one flag a kind, written by the
+ * shell. Events that only a listener or the shell can know of (Error, Log, SSLStatus) are the shell's.
+ */
+import type { QoS } from "../protocol/Packet.ts"
+import type { IncomingState, OutgoingState } from "./MessageState.ts"
+
+export interface MessageMetadata {
+  /** "" for a message that waits for a client that is not connected. */
+  readonly connectionId: string
+  readonly clientId: string
+  /** Unique among the messages of one broker process. */
+  readonly messageId: number
+  readonly dup: boolean
+  readonly qos: QoS
+  readonly retain: boolean
+  /** -1 at QoS 0, and before an id is allocated. */
+  readonly packetId: number
+}
+
+/** The transport is up: `statusCode` is 0, or the documented code of a failed handshake. */
+export interface Connected {
+  readonly _tag: "Connected"
+  readonly connectionId: string
+  readonly statusCode: number
+  readonly description: string
+}
+
+export interface Disconnected {
+  readonly _tag: "Disconnected"
+  readonly connectionId: string
+  /** "" when the client never got as far as a session. */
+  readonly clientId: string
+  readonly statusCode: number
+  readonly description: string
+}
+
+/** A CONNECT was accepted and its CONNACK released. */
+export interface SessionStarted {
+  readonly _tag: "SessionStarted"
+  readonly connectionId: string
+  readonly clientId: string
+  readonly userName: string
+  readonly sessionPresent: boolean
+  readonly protocolVersion: 3 | 4 | 5
+}
+
+export interface SessionRemoved {
+  readonly _tag: "SessionRemoved"
+  readonly clientId: string
+}
+
+export interface Subscribed {
+  readonly _tag: "Subscribed"
+  readonly connectionId: string
+  readonly clientId: string
+  readonly topicFilter: string
+  readonly requestedQos: QoS
+  /** The granted QoS, or the reason code (0x80 and above) of the refusal. */
+  readonly returnCode: number
+}
+
+export interface Unsubscribed {
+  readonly _tag: "Unsubscribed"
+  readonly connectionId: string
+  readonly clientId: string
+  readonly topicFilter: string
+}
+
+export interface MessageReceiving extends MessageMetadata {
+  readonly _tag: "MessageReceiving"
+}
+
+export interface IncomingMessageStatus extends MessageMetadata {
+  readonly _tag: "IncomingMessageStatus"
+  readonly state: IncomingState
+}
+
+export interface MessageReceived {
+  readonly _tag: "MessageReceived"
+  readonly connectionId: string
+  readonly clientId: string
+  readonly messageId: number
+}
+
+export interface MessageSending extends MessageMetadata {
+  readonly _tag: "MessageSending"
+}
+
+export interface OutgoingMessageStatus extends MessageMetadata {
+  readonly _tag: "OutgoingMessageStatus"
+  readonly state: OutgoingState
+}
+
+export interface MessageSent {
+  readonly _tag: "MessageSent"
+  readonly connectionId: string
+  readonly clientId: string
+  readonly messageId: number
+}
+
+/** A message was not delivered to one client: its outbox or queue was full, or the message is too large for it. */
+export interface MessageDropped {
+  readonly _tag: "MessageDropped"
+  readonly clientId: string
+  readonly topic: string
+  readonly qos: QoS
+  readonly reason: "outbox-full" | "queue-full" | "too-large" | "expired" | "offline"
+}
+
+/** A client broke the protocol; `errorCode` is the documented 600 or 601. */
+export interface ProtocolFailure {
+  readonly _tag: "ProtocolFailure"
+  readonly connectionId: string
+  readonly clientId: string
+  readonly errorCode: 600 | 601
+  readonly reasonCode: number
+  readonly description: string
+}
+
+export type CoreEvent =
+  | Connected
+  | Disconnected
+  | SessionStarted
+  | SessionRemoved
+  | Subscribed
+  | Unsubscribed
+  | MessageReceiving
+  | IncomingMessageStatus
+  | MessageReceived
+  | MessageSending
+  | OutgoingMessageStatus
+  | MessageSent
+  | MessageDropped
+  | ProtocolFailure
+
+export type CoreEventTag = CoreEvent["_tag"]
+
+export const tags: ReadonlyArray<CoreEventTag> = [
+  "Connected",
+  "Disconnected",
+  "SessionStarted",
+  "SessionRemoved",
+  "Subscribed",
+  "Unsubscribed",
+  "MessageReceiving",
+  "IncomingMessageStatus",
+  "MessageReceived",
+  "MessageSending",
+  "OutgoingMessageStatus",
+  "MessageSent",
+  "MessageDropped",
+  "ProtocolFailure"
+]
+
+/** The flags say which kinds are built; the list is what was built and not yet taken. */
+export class CoreEvents {
+  readonly wants: Record<CoreEventTag, boolean> = Object.fromEntries(tags.map((tag) => [tag, false])) as Record<
+    CoreEventTag,
+    boolean // one key a tag, by construction
+  >
+  /** True while any of the per-message kinds is wanted: the one branch the packet path pays. */
+  messages = false
+  private pending: Array<CoreEvent> = []
+
+  want(tag: CoreEventTag, wanted: boolean): void {
+    this.wants[tag] = wanted
+    const { wants } = this
+    this.messages =
+      wants.MessageReceiving ||
+      wants.IncomingMessageStatus ||
+      wants.MessageReceived ||
+      wants.MessageSending ||
+      wants.OutgoingMessageStatus ||
+      wants.MessageSent
+  }
+
+  push(event: CoreEvent): void {
+    this.pending.push(event)
+  }
+
+  get isEmpty(): boolean {
+    return this.pending.length === 0
+  }
+
+  take(): ReadonlyArray<CoreEvent> {
+    const events = this.pending
+    this.pending = []
+    return events
+  }
+}

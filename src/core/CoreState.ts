@@ -1,0 +1,160 @@
+/**
+ * Everything one broker core holds, for the handlers that act on it.
+ *
+ * Owns the collections and the lists that the shell drains. Behaviour is in the modules that take a `CoreState`;
+ * `BrokerCore` forwards the world's calls to them.
+ */
+import type { Answer, Ask, Installed } from "./Ask.ts"
+import type { CoreConfig } from "./CoreConfig.ts"
+import { CoreEvents } from "./CoreEvent.ts"
+import { Deadlines } from "./Deadlines.ts"
+import { Journal } from "./Journal.ts"
+import { Message } from "./Message.ts"
+import { OutboxPool } from "./Outbox.ts"
+import { RetainedTree } from "./RetainedTree.ts"
+import { Router } from "./Router.ts"
+import type { ServerConnection } from "./ServerConnection.ts"
+import type { Session } from "./Session.ts"
+import { Slab } from "./Slab.ts"
+
+export interface CoreOptions {
+  readonly config: CoreConfig
+  /** False: the store keeps nothing, so nothing is journalled and no acknowledgement waits. */
+  readonly journal: boolean
+  /** In front of client ids that the broker assigns; the shell draws it at random. */
+  readonly idSeed: string
+  /** Makes outbox buffers; their contents need not be zero. */
+  readonly allocate: (bytes: number) => Uint8Array
+}
+
+/** Counters since the start; plain numbers, read by the shell's metrics. */
+export interface Stats {
+  connectionsTotal: number
+  bytesReceived: number
+  bytesSent: number
+  messagesReceived: number
+  messagesSent: number
+  messagesDropped: number
+  protocolErrors: number
+}
+
+/** A close the shell should carry out: `drain` true after what is written is flushed, false at once. */
+export interface Close {
+  readonly connection: ServerConnection
+  readonly drain: boolean
+}
+
+/** What to do with the answer to an open question. */
+export interface Question {
+  readonly connection: ServerConnection
+  readonly answered: (answer: Answer, now: number) => void
+}
+
+/** How exact deadlines are, in milliseconds: keep alive, expiry and the like are in whole seconds. */
+const DEADLINE_GRANULARITY_MILLIS = 100
+
+export class CoreState {
+  readonly config: CoreConfig
+  readonly idSeed: string
+  readonly installed: Installed = { authenticate: false, sessionRequest: false, subscribe: false, publish: false }
+  readonly events = new CoreEvents()
+  readonly journal: Journal
+  readonly router = new Router()
+  readonly retained = new RetainedTree<Message>()
+  readonly sessions = new Map<string, Session>()
+  readonly connections = new Map<string, ServerConnection>()
+  /** Messages: those that are retained and expire. */
+  readonly deadlines = new Deadlines<ServerConnection | Session | Message>(DEADLINE_GRANULARITY_MILLIS)
+  readonly pool: OutboxPool
+  readonly slab = new Slab()
+  /** The message being routed straight from the bytes it arrived in: one object for all of them. */
+  readonly passing = new Message()
+  readonly stats: Stats = {
+    connectionsTotal: 0,
+    bytesReceived: 0,
+    bytesSent: 0,
+    messagesReceived: 0,
+    messagesSent: 0,
+    messagesDropped: 0,
+    protocolErrors: 0
+  }
+
+  readonly dirty: Array<ServerConnection> = []
+  readonly closes: Array<Close> = []
+  readonly readingChanges: Array<ServerConnection> = []
+  readonly asks: Array<Ask> = []
+  readonly questions = new Map<number, Question>()
+  /** Connections with something behind their gate, or not read because the journal is too long. */
+  readonly gated = new Set<ServerConnection>()
+  /** Connections that hold a packet back until the store accepts work again. */
+  readonly refused = new Set<ServerConnection>()
+
+  /** Connections whose queue overflowed under the policy "disconnect": ended when the call at hand is done. */
+  readonly overflowing: Array<ServerConnection> = []
+
+  /** The connection whose input is being handled: who is paused when a consumer falls behind. */
+  current: ServerConnection | undefined = undefined
+  /** Bytes that sockets have not accepted, all connections together. */
+  bufferedBytes = 0
+  retainedBytes = 0
+  shuttingDown = false
+  private messageIds = 0
+  private connectionIds = 0
+  private askIds = 0
+  private clientIds = 0
+
+  constructor(options: CoreOptions) {
+    this.config = options.config
+    this.idSeed = options.idSeed
+    this.journal = new Journal(options.journal)
+    this.pool = new OutboxPool(options.allocate)
+  }
+
+  nextMessageId(): number {
+    return ++this.messageIds
+  }
+
+  nextConnectionId(): string {
+    return String(++this.connectionIds)
+  }
+
+  nextAskId(): number {
+    return ++this.askIds
+  }
+
+  nextClientId(): string {
+    return `${this.idSeed}-${++this.clientIds}`
+  }
+
+  sawMessageId(messageId: number): void {
+    if (messageId > this.messageIds) this.messageIds = messageId
+  }
+
+  /** The connection has bytes to be taken at the end of the turn. */
+  touch(connection: ServerConnection): void {
+    if (connection.outbox.dirty) return
+    connection.outbox.dirty = true
+    this.dirty.push(connection)
+  }
+
+  /** The deadlines of the connection are looked at by then; if they are anyway, nothing changes. */
+  checkBy(connection: ServerConnection, at: number): void {
+    if (connection.checkAt <= at) return
+    connection.checkAt = at
+    this.deadlines.schedule(connection, at)
+  }
+
+  readingChanged(connection: ServerConnection): void {
+    if (connection.readingChanged) return
+    connection.readingChanged = true
+    this.readingChanges.push(connection)
+  }
+
+  pause(connection: ServerConnection, why: number): void {
+    if (connection.pause(why)) this.readingChanged(connection)
+  }
+
+  unpause(connection: ServerConnection, why: number, now: number): void {
+    if (connection.unpause(why, now)) this.readingChanged(connection)
+  }
+}

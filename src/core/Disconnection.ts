@@ -1,0 +1,146 @@
+/**
+ * How connections end: by the client's wish, by its fault, by the broker's, or because the transport is gone.
+ *
+ * Owns the order of it: tell the client, let the session go, ask the shell for the close. Never throws, never leaves
+ * a session attached to a dead connection.
+ */
+import type { ConnAck, Disconnect } from "../protocol/Packet.ts"
+import { ProtocolError } from "../protocol/ProtocolError.ts"
+import * as ReasonCode from "../protocol/ReasonCode.ts"
+import type { CoreState } from "./CoreState.ts"
+import * as Output from "./Output.ts"
+import * as Question from "./Question.ts"
+import type { ServerConnection } from "./ServerConnection.ts"
+import * as Sessions from "./Sessions.ts"
+import * as SlowConsumer from "./SlowConsumer.ts"
+
+/** The broker ends a connection: a connected 5.0 client is told why [MQTT-4.13.1-1]. */
+export const end = (
+  core: CoreState,
+  connection: ServerConnection,
+  reasonCode: number,
+  description: string,
+  now: number
+): void => {
+  if (connection.phase === "ending" || connection.phase === "closed") return
+  // No DISCONNECT before CONNACK [MQTT-3.14.0-1].
+  if (connection.phase === "connected" && connection.version === 5) {
+    const reasonString = connection.problemInformation && description !== "" ? description : undefined
+    const properties = reasonString === undefined ? undefined : { reasonString }
+    // The cast: callers pass a code that a server may send.
+    Output.send(core, connection, { _tag: "Disconnect", reasonCode, properties } as Disconnect)
+  }
+  close(core, connection, true, now, { statusCode: 0, description })
+}
+
+/** The client broke a rule: the reason code for that, then the close (mqtt-facts B11). */
+export const fail = (core: CoreState, connection: ServerConnection, error: ProtocolError, now: number): void => {
+  if (connection.phase === "ending" || connection.phase === "closed") return
+  core.stats.protocolErrors++
+  if (core.events.wants.ProtocolFailure) {
+    core.events.push({
+      _tag: "ProtocolFailure",
+      connectionId: connection.id,
+      clientId: connection.clientId,
+      errorCode: error.code,
+      reasonCode: error.reasonCode,
+      description: error.message
+    })
+  }
+  if (connection.phase === "awaiting-connect") refuseUnread(core, connection, error)
+  if (connection.phase === "connected") end(core, connection, error.reasonCode, error.message, now)
+  else close(core, connection, true, now, { statusCode: error.code, description: error.message })
+  connection.failure = { statusCode: error.code, description: error.message }
+}
+
+/** A fault inside CONNECT: 5.0 is told in CONNACK; older versions only have words for a wrong version. */
+const refuseUnread = (core: CoreState, connection: ServerConnection, error: ProtocolError): void => {
+  const { version } = connection.decoder
+  if (version === 5) connection.version = 5
+  else if (error.reasonCode !== ReasonCode.UnsupportedProtocolVersion) return
+  const { reasonCode } = error
+  Output.send(core, connection, {
+    _tag: "ConnAck",
+    sessionPresent: false,
+    reasonCode,
+    properties: undefined
+  } as ConnAck) // the codes of a fault in CONNECT are among CONNACK's
+}
+
+/** The client's DISCONNECT [MQTT-3.14.4]. */
+export const byClient = (core: CoreState, connection: ServerConnection, packet: Disconnect, now: number): void => {
+  const { session } = connection
+  const expiry = packet.properties?.sessionExpiryInterval
+  if (session !== undefined && expiry !== undefined) {
+    if (connection.requestedExpirySeconds === 0 && expiry !== 0) {
+      const error = new ProtocolError(
+        0x82,
+        "A session that ends with its connection cannot be prolonged in DISCONNECT [MQTT-3.14.2-2]."
+      )
+      fail(core, connection, error, now)
+      return
+    }
+    Sessions.setExpiry(core, session, expiry)
+  }
+  // Only a normal disconnection takes the will back [MQTT-3.1.2-10]; 0x04 asks for it, 0x80 and above are failures.
+  close(core, connection, packet.reasonCode !== ReasonCode.NormalDisconnection, now, {
+    statusCode: 0,
+    description: "OK"
+  })
+}
+
+/** Detaches the session and asks the shell to close after what is written is flushed. */
+export const close = (
+  core: CoreState,
+  connection: ServerConnection,
+  withWill: boolean,
+  now: number,
+  reason: { readonly statusCode: number; readonly description: string }
+): void => {
+  if (connection.phase === "ending" || connection.phase === "closed") return
+  connection.phase = "ending"
+  connection.failure ??= reason
+  core.closes.push({ connection, drain: true })
+  detach(core, connection, withWill, now)
+}
+
+/** A reader that accepts nothing would not take a DISCONNECT either: the transport is closed at once. */
+export const abandon = (core: CoreState, connection: ServerConnection, description: string, now: number): void => {
+  if (connection.phase === "ending" || connection.phase === "closed") return
+  connection.phase = "ending"
+  connection.failure = { statusCode: 0, description }
+  core.closes.push({ connection, drain: false })
+  detach(core, connection, true, now)
+}
+
+/** The transport is gone: by us, by the client, by the network. */
+export const gone = (
+  core: CoreState,
+  connection: ServerConnection,
+  reason: { readonly statusCode: number; readonly description: string },
+  now: number
+): void => {
+  if (connection.phase === "closed") return
+  detach(core, connection, true, now)
+  connection.phase = "closed"
+  core.connections.delete(connection.id)
+  core.bufferedBytes -= connection.bufferedBytes
+  connection.bufferedBytes = 0
+  const { statusCode, description } = connection.failure ?? reason
+  if (core.events.wants.Disconnected) {
+    const { id: connectionId, clientId } = connection
+    core.events.push({ _tag: "Disconnected", connectionId, clientId, statusCode, description })
+  }
+}
+
+const detach = (core: CoreState, connection: ServerConnection, withWill: boolean, now: number): void => {
+  core.deadlines.cancel(connection)
+  Question.forget(core, connection)
+  connection.holding = false
+  connection.dropGate()
+  core.gated.delete(connection)
+  SlowConsumer.release(core, connection, now)
+  const { session } = connection
+  connection.session = undefined
+  if (session !== undefined && session.owner === connection) Sessions.leave(core, session, withWill, now)
+}

@@ -1,0 +1,106 @@
+/**
+ * Packets towards one client: now, or when the store has confirmed what they promise.
+ *
+ * Owns the choice between outbox and gate. What a packet says is its sender's business.
+ */
+import * as Encoder from "../protocol/Encoder.ts"
+import type { Packet } from "../protocol/Packet.ts"
+import type { Properties } from "../protocol/Property.ts"
+import type { CoreState } from "./CoreState.ts"
+import { PAUSED_BY_JOURNAL, type ServerConnection } from "./ServerConnection.ts"
+
+/** The packet types that acknowledge, as they stand in the fixed header. */
+export const PUBACK = 4
+export const PUBREC = 5
+export const PUBREL = 6
+export const PUBCOMP = 7
+export type AckType = typeof PUBACK | typeof PUBREC | typeof PUBREL | typeof PUBCOMP
+
+const ackTags = { 4: "PubAck", 5: "PubRec", 6: "PubRel", 7: "PubComp" } as const
+const ACK_BYTES = 4
+
+/** Appends a packet to the outbox. */
+export const send = (core: CoreState, connection: ServerConnection, packet: Packet): void => {
+  const { outbox, version } = connection
+  const size = Encoder.byteLength(packet, version)
+  if (size > connection.sendBytesMax) {
+    sendShortened(core, connection, packet)
+    return
+  }
+  const at = outbox.reserve(size)
+  Encoder.encodeInto(packet, version, outbox.buffer, at)
+  core.touch(connection)
+}
+
+/** A reason string or user property that makes a packet too large for the client is left out [MQTT-3.2.2-19]. */
+const sendShortened = (core: CoreState, connection: ServerConnection, packet: Packet): void => {
+  const { outbox, version } = connection
+  const properties: Properties | undefined = "properties" in packet ? packet.properties : undefined
+  if (properties === undefined) return
+  const { reasonString: _, userProperties: __, ...rest } = properties
+  const shorter = { ...packet, properties: rest } as Packet // the same packet with fewer optional properties
+  const size = Encoder.byteLength(shorter, version)
+  if (size > connection.sendBytesMax) return
+  const at = outbox.reserve(size)
+  Encoder.encodeInto(shorter, version, outbox.buffer, at)
+  core.touch(connection)
+}
+
+/** Sends a packet when everything up to `sequence` is durable (0: now), behind earlier ones that wait. */
+export const sendWhenDurable = (
+  core: CoreState,
+  connection: ServerConnection,
+  sequence: number,
+  packet: Packet,
+  released: ((now: number) => void) | undefined,
+  now: number
+): void => {
+  if (!isHeld(core, connection, sequence)) {
+    released?.(now)
+    send(core, connection, packet)
+    return
+  }
+  connection.gate.pushPacket(sequence, packet, released)
+  waitForStore(core, connection)
+}
+
+/**
+ * PUBACK, PUBREC, PUBREL or PUBCOMP. Without a journal, and at reason code 0, this is four bytes into the outbox.
+ */
+export const acknowledge = (
+  core: CoreState,
+  connection: ServerConnection,
+  type: AckType,
+  packetId: number,
+  reasonCode: number,
+  sequence: number,
+  released: ((now: number) => void) | undefined,
+  now: number
+): void => {
+  if ((reasonCode === 0 || connection.version !== 5) && !isHeld(core, connection, sequence)) {
+    released?.(now)
+    const { outbox } = connection
+    const at = outbox.reserve(ACK_BYTES)
+    Encoder.writeAck(outbox.buffer, at, type, packetId)
+    core.touch(connection)
+    return
+  }
+  // The cast: callers pass a code of that packet.
+  const packet = { _tag: ackTags[type], packetId, reasonCode, properties: undefined } as Packet
+  sendWhenDurable(core, connection, sequence, packet, released, now)
+}
+
+export const isHeld = (core: CoreState, connection: ServerConnection, sequence: number): boolean =>
+  (sequence > core.journal.durable || connection.gated) && connection.gate.holdsPacket(sequence, core.journal.durable)
+
+/** The connection has something behind its gate: above the journal's bound it is not read. */
+export const waitForStore = (core: CoreState, connection: ServerConnection): void => {
+  core.gated.add(connection)
+  if (core.journal.bytes > core.config.journalBytesMax) core.pause(connection, PAUSED_BY_JOURNAL)
+}
+
+/** The connection made the journal longer without waiting for it (a retained QoS 0, an answer): the bound holds too. */
+export const waitForRoom = (core: CoreState, connection: ServerConnection): void => {
+  if (core.journal.bytes <= core.config.journalBytesMax) return
+  if (connection.phase !== "ending" && connection.phase !== "closed") waitForStore(core, connection)
+}

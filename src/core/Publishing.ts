@@ -1,0 +1,300 @@
+/**
+ * Messages from clients: topic alias, quota, permission, retained, routing, and the answer that promises they are kept.
+ *
+ * Owns the incoming half of the QoS flows. A QoS 2 message is kept from PUBLISH and routed once, at PUBREL.
+ */
+import type { DecodedPublish } from "../protocol/Decoder.ts"
+import type { PubRel } from "../protocol/Packet.ts"
+import { ProtocolError } from "../protocol/ProtocolError.ts"
+import * as ReasonCode from "../protocol/ReasonCode.ts"
+import * as Topic from "../protocol/Topic.ts"
+import type { Answer } from "./Ask.ts"
+import type { CoreState } from "./CoreState.ts"
+import * as Disconnection from "./Disconnection.ts"
+import { IncomingMessage } from "./IncomingMessage.ts"
+import type { Message } from "./Message.ts"
+import * as MessageEvents from "./MessageEvents.ts"
+import { incomingAfter } from "./MessageState.ts"
+import * as Output from "./Output.ts"
+import * as Question from "./Question.ts"
+import type { Route } from "./Router.ts"
+import * as Routing from "./Routing.ts"
+import type { ServerConnection } from "./ServerConnection.ts"
+import type { Session } from "./Session.ts"
+import * as SessionJournal from "./SessionJournal.ts"
+
+export const publish = (
+  core: CoreState,
+  connection: ServerConnection,
+  session: Session,
+  packet: DecodedPublish,
+  now: number
+): void => {
+  core.stats.messagesReceived++
+  const topic = packet.properties?.topicAlias === undefined ? packet.topic : resolveAlias(connection, packet, core)
+  if (topic === undefined) {
+    Disconnection.fail(core, connection, aliasError(core, packet), now)
+    return
+  }
+  if (packet.qos > 0) {
+    if (packet.qos === 2 && repeatPubRec(core, connection, session, packet, now)) return
+    // Before 5.0 a client is told no maximum: QoS 1 that waits for the store is bounded by `journalBytesMax` instead.
+    const waiting = connection.version === 5 ? connection.unacknowledged : 0
+    if (session.incomingSize + waiting >= core.config.receiveMaximum) {
+      const error = new ProtocolError(
+        0x93,
+        "More QoS 1 and 2 messages are unacknowledged than Receive Maximum [MQTT-3.3.4-9]."
+      )
+      Disconnection.fail(core, connection, error, now)
+      return
+    }
+    if (core.journal.refusing) {
+      refuseForStorage(core, connection, session, packet, now)
+      return
+    }
+  }
+  if (Topic.isReserved(topic)) {
+    refuse(core, connection, packet, { reasonCode: ReasonCode.NotAuthorized }, now)
+    return
+  }
+  if (core.installed.publish) {
+    askPermission(core, connection, session, packet, topic, now)
+    return
+  }
+  accept(core, connection, session, packet, topic, now)
+}
+
+const accept = (
+  core: CoreState,
+  connection: ServerConnection,
+  session: Session,
+  packet: DecodedPublish,
+  topic: string,
+  now: number
+): void => {
+  const message = core.passing
+  message.pass(packet, topic, connection.version, core.nextMessageId(), session, now)
+  if (core.events.messages) MessageEvents.receiving(core, connection, subjectOf(message, packet.packetId), packet.dup)
+  if (packet.qos === 0) {
+    Routing.routeAlong(core, message, routeOf(core, connection, message.topic), now)
+    if (core.events.messages) MessageEvents.received(core, connection, subjectOf(message, 0))
+  } else if (packet.qos === 1) acceptQos1(core, connection, message, packet.packetId ?? 0, now)
+  else acceptQos2(core, connection, session, message, packet.packetId ?? 0, now)
+}
+
+const acceptQos1 = (
+  core: CoreState,
+  connection: ServerConnection,
+  message: Message,
+  packetId: number,
+  now: number
+): void => {
+  const before = core.journal.sequence
+  if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), 6)
+  const reasonCode = Routing.routeAlong(core, message, routeOf(core, connection, message.topic), now)
+  const sequence = core.journal.sequence === before ? 0 : core.journal.sequence
+  if (sequence === 0 && !core.events.messages) {
+    Output.acknowledge(core, connection, Output.PUBACK, packetId, reasonCode, 0, undefined, now)
+    return
+  }
+  const subject = subjectOf(message, packetId)
+  connection.unacknowledged++
+  const released = (): void => {
+    connection.unacknowledged--
+    MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubAck[6]!)
+    MessageEvents.received(core, connection, subject)
+  }
+  Output.acknowledge(core, connection, Output.PUBACK, packetId, reasonCode, sequence, released, now)
+}
+
+const acceptQos2 = (
+  core: CoreState,
+  connection: ServerConnection,
+  session: Session,
+  message: Message,
+  packetId: number,
+  now: number
+): void => {
+  const kept = message.keep(core.slab)
+  const sequence = SessionJournal.putIncoming(core, session, packetId, kept)
+  const incoming = new IncomingMessage(packetId, kept, sequence)
+  session.incoming.set(packetId, incoming)
+  if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(kept, packetId), 7)
+  sendPubRec(core, connection, incoming, now)
+}
+
+/** A duplicate before PUBREL is answered with PUBREC every time [MQTT-4.3.3-10]; the first copy is the message. */
+const repeatPubRec = (
+  core: CoreState,
+  connection: ServerConnection,
+  session: Session,
+  packet: DecodedPublish,
+  now: number
+): boolean => {
+  const incoming = session.incomingSize === 0 ? undefined : session.incoming.get(packet.packetId ?? 0)
+  if (incoming === undefined) return false
+  incoming.state = incomingAfter.publish[incoming.state] ?? incoming.state
+  sendPubRec(core, connection, incoming, now)
+  return true
+}
+
+const sendPubRec = (core: CoreState, connection: ServerConnection, incoming: IncomingMessage, now: number): void => {
+  if (!core.events.messages && incoming.sequence <= core.journal.durable && !connection.gated) {
+    incoming.state = incomingAfter.pubRec[incoming.state] ?? incoming.state
+    Output.acknowledge(core, connection, Output.PUBREC, incoming.packetId, 0, 0, undefined, now)
+    return
+  }
+  const released = (): void => {
+    incoming.state = incomingAfter.pubRec[incoming.state] ?? incoming.state
+    if (core.events.messages) {
+      MessageEvents.incomingStatus(core, connection, subjectOf(incoming.message, incoming.packetId), incoming.state)
+    }
+  }
+  Output.acknowledge(core, connection, Output.PUBREC, incoming.packetId, 0, incoming.sequence, released, now)
+}
+
+/** The client gives the message over: release and routing are one atomic batch of the journal. */
+export const pubRel = (
+  core: CoreState,
+  connection: ServerConnection,
+  session: Session,
+  packet: PubRel,
+  now: number
+): void => {
+  const { packetId } = packet
+  const incoming = session.incomingSize === 0 ? undefined : session.incoming.get(packetId)
+  if (incoming === undefined) {
+    // The exchange was finished before: the client must be able to finish its half [MQTT-4.3.3-11].
+    Output.acknowledge(
+      core,
+      connection,
+      Output.PUBCOMP,
+      packetId,
+      ReasonCode.PacketIdentifierNotFound,
+      0,
+      undefined,
+      now
+    )
+    return
+  }
+  if (incoming.state === 9) {
+    Output.acknowledge(core, connection, Output.PUBCOMP, packetId, 0, core.journal.sequence, undefined, now)
+    return
+  }
+  incoming.state = incomingAfter.pubRel[incoming.state] ?? incoming.state
+  if (core.events.messages)
+    MessageEvents.incomingStatus(core, connection, subjectOf(incoming.message, packetId), incoming.state)
+  const before = core.journal.sequence
+  Routing.routeAlong(core, incoming.message, core.router.route(incoming.message.topic), now)
+  SessionJournal.removeIncoming(core, session, incoming)
+  const sequence = core.journal.sequence === before ? 0 : core.journal.sequence
+  if (sequence === 0 && !core.events.messages) {
+    session.incoming.delete(packetId)
+    Output.acknowledge(core, connection, Output.PUBCOMP, packetId, 0, 0, undefined, now)
+    return
+  }
+  // It stays, in state 9, until PUBCOMP may be shown: a repeated PUBREL must not be told "not found" before that.
+  const released = (): void => {
+    session.incoming.delete(packetId)
+    if (core.events.messages) {
+      const subject = subjectOf(incoming.message, packetId)
+      MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubComp[9]!)
+      MessageEvents.received(core, connection, subject)
+    }
+  }
+  Output.acknowledge(core, connection, Output.PUBCOMP, packetId, 0, sequence, released, now)
+}
+
+/** Most publishers repeat their topic: the decoder returns the identical string, so this compare is of pointers. */
+const routeOf = (core: CoreState, connection: ServerConnection, topic: string): Route => {
+  const last = connection.lastRoute
+  if (last !== undefined && connection.lastTopic === topic && last.current) return last
+  const route = core.router.route(topic)
+  connection.lastTopic = topic
+  connection.lastRoute = route
+  return route
+}
+
+const askPermission = (
+  core: CoreState,
+  connection: ServerConnection,
+  session: Session,
+  packet: DecodedPublish,
+  topic: string,
+  now: number
+): void => {
+  const { qos, retain, properties, payload } = packet
+  const { clientId, userName } = connection
+  const request = {
+    _tag: "Publish",
+    connectionId: connection.id,
+    clientId,
+    userName,
+    topic,
+    payload,
+    qos,
+    retain,
+    properties
+  } as const
+  const answered = (answer: Answer, later: number): void => {
+    if (!ReasonCode.isFailure(answer.reasonCode)) accept(core, connection, session, packet, topic, later)
+    else refuse(core, connection, packet, answer, later)
+  }
+  Question.ask(core, connection, (askId) => ({ ...request, askId }), answered, now)
+}
+
+/** A refused message is acknowledged, with the reason in 5.0, and goes nowhere. */
+const refuse = (
+  core: CoreState,
+  connection: ServerConnection,
+  packet: DecodedPublish,
+  answer: Answer,
+  now: number
+): void => {
+  const { qos, packetId } = packet
+  if (qos === 0 || packetId === undefined) return
+  const _tag = qos === 1 ? "PubAck" : "PubRec"
+  const { reasonCode: code, reasonString } = answer
+  // A hook may refuse with any code; one that the packet does not have becomes "unspecified".
+  const reasonCode = ReasonCode.isAllowed(_tag, "server", code) ? code : ReasonCode.UnspecifiedError
+  const properties = connection.problemInformation && reasonString !== undefined ? { reasonString } : undefined
+  Output.sendWhenDurable(core, connection, 0, { _tag, packetId, reasonCode, properties }, undefined, now)
+}
+
+/** While the store is full a 5.0 client is told so; an older one cannot be, and waits unread until there is room. */
+const refuseForStorage = (
+  core: CoreState,
+  connection: ServerConnection,
+  session: Session,
+  packet: DecodedPublish,
+  now: number
+): void => {
+  if (connection.version === 5) {
+    refuse(core, connection, packet, { reasonCode: ReasonCode.QuotaExceeded }, now)
+    return
+  }
+  Question.holdForStorage(core, connection, (later) => publish(core, connection, session, packet, later), now)
+}
+
+/** [MQTT-3.3.2-8], [MQTT-3.3.2-9] */
+const isAlias = (core: CoreState, alias: number): boolean => alias > 0 && alias <= core.config.topicAliasMaximum
+
+const resolveAlias = (connection: ServerConnection, packet: DecodedPublish, core: CoreState): string | undefined => {
+  const alias = packet.properties?.topicAlias ?? 0
+  if (!isAlias(core, alias)) return undefined
+  connection.aliases ??= []
+  if (packet.topic !== "") connection.aliases[alias] = packet.topic
+  return connection.aliases[alias]
+}
+
+const aliasError = (core: CoreState, packet: DecodedPublish): ProtocolError =>
+  isAlias(core, packet.properties?.topicAlias ?? 0)
+    ? new ProtocolError(0x82, "The topic alias was not set on this connection before it was used.")
+    : new ProtocolError(0x94, "The topic alias is 0 or above the maximum this broker announced [MQTT-3.3.2-8].")
+
+const subjectOf = (message: Message, packetId: number | undefined): MessageEvents.Subject => ({
+  messageId: message.messageId,
+  qos: message.qos,
+  retain: message.retain,
+  packetId: packetId ?? 0
+})

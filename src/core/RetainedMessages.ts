@@ -1,0 +1,63 @@
+/**
+ * The last retained message of each topic: stored, counted, limited, sent to new subscriptions.
+ */
+import * as ReasonCode from "../protocol/ReasonCode.ts"
+import type { CoreState } from "./CoreState.ts"
+import * as Delivery from "./Delivery.ts"
+import type { Message } from "./Message.ts"
+import type { Session, Subscription } from "./Session.ts"
+import * as SessionJournal from "./SessionJournal.ts"
+
+/**
+ * Stores, replaces or removes [MQTT-3.3.1-5] … [MQTT-3.3.1-8]. Returns the reason code: 0, or 0x97 when a limit does
+ * not admit one more.
+ */
+export const set = (core: CoreState, message: Message): number => {
+  if (message.payloadBytes === 0) {
+    remove(core, message.topic)
+    return ReasonCode.Success
+  }
+  if (message.qos === 0 && core.journal.refusing) {
+    remove(core, message.topic) // the former one is out of date (3.1.1 [MQTT-3.3.1-7])
+    return ReasonCode.QuotaExceeded
+  }
+  const kept = message.keep(core.slab).own()
+  const former = core.retained.get(message.topic)
+  const bytes = core.retainedBytes + kept.bytes - (former?.bytes ?? 0)
+  const count = core.retained.size + (former === undefined ? 1 : 0)
+  if (count > core.config.retainedMessagesMax || bytes > core.config.retainedBytesMax) return ReasonCode.QuotaExceeded
+  core.retained.set(message.topic, kept)
+  core.retainedBytes = bytes
+  if (former !== undefined) core.deadlines.cancel(former)
+  if (kept.expiresAt !== 0) core.deadlines.schedule(kept, kept.expiresAt)
+  SessionJournal.putRetained(core, kept)
+  return ReasonCode.Success
+}
+
+export const remove = (core: CoreState, topic: string): void => {
+  const former = core.retained.delete(topic)
+  if (former === undefined) return
+  core.retainedBytes -= former.bytes
+  core.deadlines.cancel(former)
+  SessionJournal.removeRetained(core, topic)
+}
+
+/** Its deadline has come: nobody needs to ask for it to make it go [MQTT-3.3.2-5]. */
+export const expire = (core: CoreState, message: Message): void => {
+  if (core.retained.get(message.topic) === message) remove(core, message.topic)
+}
+
+/** What matches goes to a new subscription, with RETAIN set whatever Retain As Published says [MQTT-3.3.1-8]. */
+export const deliverTo = (core: CoreState, session: Session, subscription: Subscription, now: number): void => {
+  const identifiers = subscription.subscriptionIdentifier > 0 ? [subscription.subscriptionIdentifier] : undefined
+  const expired: Array<string> = []
+  core.retained.match(subscription.filter, (topic, message) => {
+    if (message.isExpired(now)) {
+      expired.push(topic) // [MQTT-3.3.2-5]
+      return
+    }
+    const qos = subscription.qos < message.qos ? subscription.qos : message.qos
+    Delivery.deliver(core, session, message, qos, true, identifiers, now)
+  })
+  for (const topic of expired) remove(core, topic)
+}

@@ -1,0 +1,82 @@
+/**
+ * What the broker remembers of a client beyond its connection [MQTT-4.1.0].
+ *
+ * Owns subscriptions, both directions' unfinished exchanges, the waiting queue and the will. It decides nothing: what
+ * enters and leaves it is the work of `Subscriptions.ts`, `Publishing.ts` and `Delivery.ts`.
+ */
+import type { QoS } from "../protocol/Packet.ts"
+import type { IncomingMessage } from "./IncomingMessage.ts"
+import { Inflight } from "./Inflight.ts"
+import type { Message } from "./Message.ts"
+import { OutboundQueue } from "./OutboundQueue.ts"
+import type { ServerConnection } from "./ServerConnection.ts"
+
+export interface Subscription {
+  readonly filter: string
+  readonly qos: QoS
+  readonly noLocal: boolean
+  readonly retainAsPublished: boolean
+  readonly retainHandling: 0 | 1 | 2
+  /** 0: none. */
+  readonly subscriptionIdentifier: number
+}
+
+export interface Will {
+  readonly message: Message
+  readonly delaySeconds: number
+}
+
+export class Session {
+  readonly clientId: string
+  userName = ""
+  /** Set from the release of its CONNACK to the end of its connection. */
+  connection: ServerConnection | undefined = undefined
+  /** Set from the acceptance of its CONNECT to the end of its connection. */
+  owner: ServerConnection | undefined = undefined
+  /** Seconds it outlives its connection; 0: it does not, 0xFFFFFFFF: forever. */
+  expirySeconds = 0
+  readonly subscriptions = new Map<string, Subscription>()
+  readonly inflight = new Inflight()
+  readonly queue = new OutboundQueue()
+  will: Will | undefined = undefined
+  /** When the connection ended, in milliseconds since the epoch; 0 while connected. */
+  disconnectedAt = 0
+  /** When a delayed will is due; Infinity: none is. */
+  willDueAt = Number.POSITIVE_INFINITY
+  /** Set for an in-process subscriber: messages go here, there is no queue and no connection. */
+  sink: ((message: Message) => void) | undefined = undefined
+  private incomingMessages: Map<number, IncomingMessage> | undefined = undefined
+  private lastOrder = 0
+
+  constructor(clientId: string) {
+    this.clientId = clientId
+  }
+
+  /** Outlives its connection: what is acknowledged to it must survive a crash. */
+  get durable(): boolean {
+    return this.expirySeconds > 0
+  }
+
+  get connected(): boolean {
+    return this.connection !== undefined
+  }
+
+  /** Incoming QoS 2 messages by packet id: made on first use, most sessions never need it. */
+  get incoming(): Map<number, IncomingMessage> {
+    this.incomingMessages ??= new Map()
+    return this.incomingMessages
+  }
+
+  get incomingSize(): number {
+    return this.incomingMessages?.size ?? 0
+  }
+
+  nextOrder(): number {
+    return ++this.lastOrder
+  }
+
+  /** Keeps orders growing after a restart. */
+  sawOrder(order: number): void {
+    if (order > this.lastOrder) this.lastOrder = order
+  }
+}

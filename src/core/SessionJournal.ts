@@ -1,0 +1,103 @@
+/**
+ * What the store is told of sessions and the messages in them.
+ *
+ * Each function appends one operation when the journal is on and the session outlives its connection, and nothing
+ * otherwise. The returned number is the sequence that must be durable before the change may be acknowledged; 0: none.
+ */
+import type { CoreState } from "./CoreState.ts"
+import type { IncomingMessage } from "./IncomingMessage.ts"
+import type { Message } from "./Message.ts"
+import type { Outgoing } from "./Outgoing.ts"
+import type { Session, Subscription } from "./Session.ts"
+import type { StoreOperation } from "./StoreOperation.ts"
+
+const keeps = (core: CoreState, session: Session): boolean => core.journal.enabled && session.durable
+
+const append = (core: CoreState, operation: StoreOperation): number => {
+  core.journal.append(operation)
+  return core.journal.sequence
+}
+
+export const putSession = (core: CoreState, session: Session): number => {
+  if (!keeps(core, session)) return 0
+  const { clientId, userName, expirySeconds, disconnectedAt, will } = session
+  return append(core, {
+    _tag: "PutSession",
+    clientId,
+    userName,
+    expirySeconds,
+    disconnectedAt,
+    will: will === undefined ? undefined : { message: will.message.toStored(), delaySeconds: will.delaySeconds }
+  })
+}
+
+/** Whether or not the session is durable now: it may have been, and a record that is not there does not hurt. */
+export const removeSession = (core: CoreState, session: Session, wasDurable: boolean): number =>
+  core.journal.enabled && wasDurable ? append(core, { _tag: "RemoveSession", clientId: session.clientId }) : 0
+
+export const putSubscription = (core: CoreState, session: Session, subscription: Subscription): number => {
+  if (!keeps(core, session)) return 0
+  const { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier } = subscription
+  const { clientId } = session
+  return append(core, {
+    _tag: "PutSubscription",
+    clientId,
+    filter,
+    qos,
+    noLocal,
+    retainAsPublished,
+    retainHandling,
+    subscriptionIdentifier
+  })
+}
+
+export const removeSubscription = (core: CoreState, session: Session, filter: string): number =>
+  keeps(core, session) ? append(core, { _tag: "RemoveSubscription", clientId: session.clientId, filter }) : 0
+
+export const putOutgoing = (core: CoreState, session: Session, outgoing: Outgoing): number => {
+  if (!keeps(core, session)) return 0
+  const { order, message, qos, retain, packetId, state, subscriptionIdentifiers } = outgoing
+  return append(core, {
+    _tag: "PutOutgoing",
+    clientId: session.clientId,
+    order,
+    message: message.toStored(),
+    qos,
+    retain,
+    packetId,
+    state,
+    subscriptionIdentifiers
+  })
+}
+
+export const setOutgoing = (core: CoreState, session: Session, outgoing: Outgoing): number => {
+  if (!keeps(core, session)) return 0
+  const { order, packetId, state } = outgoing
+  return append(core, { _tag: "SetOutgoing", clientId: session.clientId, order, packetId, state })
+}
+
+export const removeOutgoing = (core: CoreState, session: Session, outgoing: Outgoing): number =>
+  keeps(core, session) ? append(core, { _tag: "RemoveOutgoing", clientId: session.clientId, order: outgoing.order }) : 0
+
+export const putIncoming = (core: CoreState, session: Session, packetId: number, message: Message): number =>
+  keeps(core, session)
+    ? append(core, {
+        _tag: "PutIncoming",
+        clientId: session.clientId,
+        packetId,
+        message: message.toStored(),
+        state: 7
+      })
+    : 0
+
+export const removeIncoming = (core: CoreState, session: Session, incoming: IncomingMessage): number =>
+  keeps(core, session)
+    ? append(core, { _tag: "RemoveIncoming", clientId: session.clientId, packetId: incoming.packetId })
+    : 0
+
+/** Retained messages are stored whatever their QoS; who published decides whether anybody waits for it. */
+export const putRetained = (core: CoreState, message: Message): number =>
+  core.journal.enabled ? append(core, { _tag: "PutRetained", message: message.toStored() }) : 0
+
+export const removeRetained = (core: CoreState, topic: string): number =>
+  core.journal.enabled ? append(core, { _tag: "RemoveRetained", topic }) : 0

@@ -1,0 +1,171 @@
+/**
+ * The life of sessions: made, resumed, left by their connection, expired, restored from the store.
+ *
+ * Owns wills too, because a will's due time is bound to the session's [MQTT-3.1.3-9].
+ */
+import { NEVER_EXPIRES } from "./CoreConfig.ts"
+import type { CoreState } from "./CoreState.ts"
+import * as Delivery from "./Delivery.ts"
+import { IncomingMessage } from "./IncomingMessage.ts"
+import { Message } from "./Message.ts"
+import { Outgoing } from "./Outgoing.ts"
+import * as Routing from "./Routing.ts"
+import { Session } from "./Session.ts"
+import * as SessionJournal from "./SessionJournal.ts"
+import type { PutSession, StoreRecord } from "./StoreOperation.ts"
+
+export const create = (core: CoreState, clientId: string): Session => {
+  const session = new Session(clientId)
+  core.sessions.set(clientId, session)
+  return session
+}
+
+/** Ends a session and everything in it [MQTT-4.1.0-2]. Returns the journal sequence of that; 0: none. */
+export const remove = (core: CoreState, session: Session, now: number): number => {
+  publishWill(core, session, now) // a will that waited does not wait beyond its session
+  if (core.events.wants.SessionRemoved) core.events.push({ _tag: "SessionRemoved", clientId: session.clientId })
+  for (const filter of session.subscriptions.keys()) core.router.unsubscribe(session, filter)
+  Delivery.reassign(core, session, now)
+  core.deadlines.cancel(session)
+  if (core.sessions.get(session.clientId) === session) core.sessions.delete(session.clientId)
+  return SessionJournal.removeSession(core, session, session.durable)
+}
+
+/**
+ * Its connection ended. `withWill` is false after a DISCONNECT that asked for no will [MQTT-3.14.4-3].
+ */
+export const leave = (core: CoreState, session: Session, withWill: boolean, now: number): void => {
+  session.connection = undefined
+  session.owner = undefined
+  session.disconnectedAt = now
+  if (!withWill) session.will = undefined
+  if (session.will !== undefined) {
+    if (session.will.delaySeconds === 0) publishWill(core, session, now)
+    else session.willDueAt = now + session.will.delaySeconds * 1_000
+  }
+  if (!session.durable) {
+    remove(core, session, now)
+    return
+  }
+  SessionJournal.putSession(core, session)
+  schedule(core, session)
+}
+
+/** DISCONNECT may change how long the session is kept [MQTT-3.14.2-2]; a cap of the broker still holds. */
+export const setExpiry = (core: CoreState, session: Session, expirySeconds: number): void => {
+  const wasDurable = session.durable
+  session.expirySeconds = Math.min(expirySeconds, core.config.sessionExpirySecondsMax)
+  if (wasDurable && !session.durable) SessionJournal.removeSession(core, session, true)
+}
+
+const expiresAt = (session: Session): number =>
+  session.expirySeconds === NEVER_EXPIRES
+    ? Number.POSITIVE_INFINITY
+    : session.disconnectedAt + session.expirySeconds * 1_000
+
+const schedule = (core: CoreState, session: Session): void => {
+  const at = Math.min(session.willDueAt, expiresAt(session))
+  if (at === Number.POSITIVE_INFINITY) core.deadlines.cancel(session)
+  else core.deadlines.schedule(session, at)
+}
+
+/** A client came back: no will, no expiry [MQTT-3.1.3-9]. */
+export const resumed = (core: CoreState, session: Session): void => {
+  session.disconnectedAt = 0
+  session.willDueAt = Number.POSITIVE_INFINITY
+  core.deadlines.cancel(session)
+}
+
+/** Called when a deadline of the session may have come. */
+export const check = (core: CoreState, session: Session, now: number): void => {
+  if (session.owner !== undefined) return
+  if (now >= expiresAt(session)) {
+    remove(core, session, now)
+    return
+  }
+  if (now >= session.willDueAt) {
+    publishWill(core, session, now)
+    SessionJournal.putSession(core, session)
+  }
+  schedule(core, session)
+}
+
+const publishWill = (core: CoreState, session: Session, now: number): void => {
+  const { will } = session
+  session.will = undefined
+  session.willDueAt = Number.POSITIVE_INFINITY
+  if (will === undefined) return
+  const { topic, payload, qos, retain, properties } = will.message
+  const message = Message.fromParts({ topic, payload, qos, retain, properties }, core.nextMessageId(), session, now)
+  Routing.route(core, message, now)
+}
+
+/** At the start, before the first connection: one record of the store. */
+export const restore = (core: CoreState, record: StoreRecord, now: number): void => {
+  switch (record._tag) {
+    case "PutSession":
+      restoreSession(core, record, now)
+      return
+    case "PutRetained": {
+      const message = Message.fromStored(record.message)
+      core.sawMessageId(message.messageId)
+      core.retained.set(message.topic, message)
+      core.retainedBytes += message.bytes
+      if (message.expiresAt !== 0) core.deadlines.schedule(message, message.expiresAt)
+      return
+    }
+    default: {
+      const session = core.sessions.get(record.clientId)
+      if (session !== undefined) restoreInto(core, session, record)
+    }
+  }
+}
+
+const restoreSession = (core: CoreState, record: PutSession, now: number): void => {
+  const session = create(core, record.clientId)
+  session.userName = record.userName
+  session.expirySeconds = record.expirySeconds
+  // A session that was connected when the broker stopped lost its connection at the latest now.
+  session.disconnectedAt = record.disconnectedAt === 0 ? now : record.disconnectedAt
+  if (record.will !== undefined) {
+    session.will = { message: Message.fromStored(record.will.message), delaySeconds: record.will.delaySeconds }
+    session.willDueAt = session.disconnectedAt + record.will.delaySeconds * 1_000
+  }
+  schedule(core, session)
+}
+
+const restoreInto = (
+  core: CoreState,
+  session: Session,
+  record: Exclude<StoreRecord, { readonly _tag: "PutSession" | "PutRetained" }>
+): void => {
+  switch (record._tag) {
+    case "PutSubscription": {
+      const { _tag, clientId: _, ...subscription } = record
+      session.subscriptions.set(record.filter, subscription)
+      core.router.subscribe(session, subscription)
+      return
+    }
+    case "PutIncoming": {
+      const incoming = new IncomingMessage(record.packetId, Message.fromStored(record.message), 0)
+      incoming.state = record.state
+      core.sawMessageId(record.message.messageId)
+      session.incoming.set(record.packetId, incoming)
+      return
+    }
+    case "PutOutgoing": {
+      const message = Message.fromStored(record.message)
+      const { order, qos, retain, subscriptionIdentifiers } = record
+      const outgoing = new Outgoing(core.nextMessageId(), order, message, qos, retain, subscriptionIdentifiers)
+      core.sawMessageId(message.messageId)
+      session.sawOrder(order)
+      if (record.packetId === 0) {
+        session.queue.push(outgoing)
+        return
+      }
+      outgoing.packetId = record.packetId
+      outgoing.state = record.state
+      session.inflight.restore(outgoing)
+    }
+  }
+}
