@@ -1,0 +1,76 @@
+/**
+ * What a broker tells: the core's events, and those that only the shell can know of.
+ */
+import * as CoreEvent from "../core/CoreEvent.ts"
+import type { Protocol } from "../transport/Listener.ts"
+
+/** Something went wrong while a message or a question was handled; `errorCode` is the documented number. */
+export interface Error {
+  readonly _tag: "Error"
+  /** "" when it is about no single connection. */
+  readonly connectionId: string
+  readonly errorCode: number
+  readonly description: string
+}
+
+export interface Log {
+  readonly _tag: "Log"
+  /** "" when it is about no single connection. */
+  readonly connectionId: string
+  /** 1 information, 2 verbose, 3 debug: the documented levels. */
+  readonly logLevel: 1 | 2 | 3
+  readonly message: string
+  readonly logType: "Info" | "Session" | "Frame"
+}
+
+export interface ListenerStarted {
+  readonly _tag: "ListenerStarted"
+  readonly protocol: Protocol
+  readonly localHost: string
+  readonly localPort: number
+}
+
+export interface ListenerStopped {
+  readonly _tag: "ListenerStopped"
+  readonly protocol: Protocol
+  readonly localHost: string
+  readonly localPort: number
+}
+
+export type RefusalReason = "connections-max" | "handshakes-max" | "hook" | "shutting-down"
+
+/** A raw connection was closed before a byte of it was read. */
+export interface ConnectionRefused {
+  readonly _tag: "ConnectionRefused"
+  readonly remoteHost: string
+  readonly remotePort: number
+  readonly protocol: Protocol
+  readonly reason: RefusalReason
+}
+
+/** The store stopped, or began again, to keep what it is given. */
+export interface StorageChanged {
+  readonly _tag: "StorageChanged"
+  readonly state: "ok" | "full" | "failed"
+  readonly description: string
+}
+
+export type ShellEvent = Error | Log | ListenerStarted | ListenerStopped | ConnectionRefused | StorageChanged
+
+export type BrokerEvent = CoreEvent.CoreEvent | ShellEvent
+
+export type Tag = BrokerEvent["_tag"]
+
+/** The event with that tag. */
+export type OfTag<T extends Tag> = Extract<BrokerEvent, { readonly _tag: T }>
+
+const shellTags: ReadonlyArray<ShellEvent["_tag"]> = [
+  "Error",
+  "Log",
+  "ListenerStarted",
+  "ListenerStopped",
+  "ConnectionRefused",
+  "StorageChanged"
+]
+
+export const tags: ReadonlyArray<Tag> = [...CoreEvent.tags, ...shellTags]

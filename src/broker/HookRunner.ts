@@ -1,0 +1,83 @@
+/**
+ * Runs the hooks: effects that decide, of which many may be open at once.
+ *
+ * Owns the fibers of open questions and their one deadline. A hook that answers at once needs no fiber at all, one
+ * that answers without waiting leaves nothing behind.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+
+/** The decision, or a sentence that says why there is none. */
+export type Outcome<A> = { readonly decision: A } | { readonly failure: string }
+
+interface Open {
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  /** Milliseconds since the epoch. */
+  readonly dueAt: number
+  readonly expire: () => void
+}
+
+export class HookRunner {
+  /** In the order of their deadlines, because all have the same time. */
+  private readonly open = new Set<Open>()
+  private readonly timeoutMillis: number
+  private readonly runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+
+  constructor(timeoutSeconds: number, runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>) {
+    this.timeoutMillis = timeoutSeconds * 1_000
+    this.runFork = runFork
+  }
+
+  /** `done` is called at most once, before this returns if the hook does not wait. */
+  run<A>(ask: () => Effect.Effect<A, unknown>, now: number, done: (outcome: Outcome<A>) => void): void {
+    // A hook may throw while it makes its effect: suspended, that is a defect like any other.
+    const fiber = this.runFork(Effect.suspend(ask))
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) {
+      done(toOutcome(exit))
+      return
+    }
+    const answer = (outcome: Outcome<A>) => {
+      // Once: a late answer finds its question closed.
+      if (this.open.delete(entry)) done(outcome)
+    }
+    const entry: Open = {
+      fiber,
+      dueAt: now + this.timeoutMillis,
+      expire: () => answer({ failure: `it did not answer within ${this.timeoutMillis / 1_000} s` })
+    }
+    this.open.add(entry)
+    fiber.addObserver((late) => answer(toOutcome(late)))
+  }
+
+  get openCount(): number {
+    return this.open.size
+  }
+
+  /** When the oldest open question has waited long enough; Infinity when none is open. */
+  deadline(): number {
+    for (const entry of this.open) return entry.dueAt
+    return Number.POSITIVE_INFINITY
+  }
+
+  tick(now: number): void {
+    for (const entry of this.open) {
+      if (entry.dueAt > now) return
+      entry.expire()
+      entry.fiber.interruptUnsafe()
+    }
+  }
+
+  /** Interrupts what is open; nobody is told. */
+  stop(): void {
+    const { open } = this
+    const fibers = [...open].map((entry) => entry.fiber)
+    open.clear()
+    for (const fiber of fibers) fiber.interruptUnsafe()
+  }
+}
+
+const toOutcome = <A>(exit: Exit.Exit<A, unknown>): Outcome<A> =>
+  Exit.isSuccess(exit) ? { decision: exit.value } : { failure: Cause.pretty(exit.cause) }

@@ -1,0 +1,77 @@
+/**
+ * Questions that an embedding program may answer: who may connect, authenticate, start a session, subscribe, publish.
+ *
+ * Owns the port. Each hook is an effect that decides; one that is not given allows everything and costs nothing. A
+ * hook that fails, dies, takes longer than `hookTimeoutSeconds` or answers nonsense refuses: the broker fails closed,
+ * and reports it as an Error event. Hooks get what they need from the scope they are made in.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import type * as Ask from "../core/Ask.ts"
+import type { QoS } from "../protocol/Packet.ts"
+import * as ReasonCode from "../protocol/ReasonCode.ts"
+import type { Peer } from "../transport/Listener.ts"
+
+/** A raw connection, before a byte of it is read. */
+export interface ConnectionRequest extends Peer {}
+
+/** A CONNECT. */
+export interface SessionRequest extends Omit<Ask.SessionRequest, "_tag" | "askId" | "password"> {
+  readonly password: Redacted.Redacted<Uint8Array> | undefined
+}
+
+/** One step of an enhanced authentication (AUTH of MQTT 5.0). */
+export interface Authenticate extends Omit<Ask.Authenticate, "_tag" | "askId" | "data"> {
+  readonly data: Redacted.Redacted<Uint8Array> | undefined
+}
+
+/** One topic filter of a SUBSCRIBE. */
+export interface SubscribeRequest extends Omit<Ask.SubscribeRequest, "_tag" | "askId"> {}
+
+/** A message from a client, its topic alias resolved. */
+export interface PublishRequest extends Omit<Ask.PublishRequest, "_tag" | "askId"> {}
+
+/** Made by `accept`, `grant` and `refuse`. */
+export type Decision = Ask.Answer
+
+export const accept: Decision = { reasonCode: ReasonCode.Success }
+
+/** Accepts a subscription with at most this QoS. */
+export const grant = (qos: QoS): Decision => ({ reasonCode: qos })
+
+/** The last step of an authentication succeeded; the data goes to the client. */
+export const authenticated = (authenticationData?: Uint8Array): Decision => ({
+  reasonCode: ReasonCode.Success,
+  authenticationData
+})
+
+/** The authentication needs another step: the client is sent the data and answers. */
+export const proceed = (authenticationData?: Uint8Array): Decision => ({
+  reasonCode: ReasonCode.ContinueAuthentication,
+  authenticationData
+})
+
+/**
+ * Refuses, with a reason code from 0x80 to 0xFF. 5.0 clients are told the code and the sentence; 3.1 and 3.1.1 clients
+ * the nearest code that they know.
+ */
+export const refuse = (reasonCode: number = ReasonCode.NotAuthorized, reasonString?: string): Decision => ({
+  reasonCode,
+  reasonString
+})
+
+export interface HooksService {
+  /** True lets it in; false closes it without a word. */
+  readonly connectionRequest?: ((request: ConnectionRequest) => Effect.Effect<boolean, unknown>) | undefined
+  readonly sessionRequest?: ((request: SessionRequest) => Effect.Effect<Decision, unknown>) | undefined
+  /** Without it every authentication method is refused with 0x8C, as it should refuse those that it does not know. */
+  readonly authenticate?: ((request: Authenticate) => Effect.Effect<Decision, unknown>) | undefined
+  readonly subscribe?: ((request: SubscribeRequest) => Effect.Effect<Decision, unknown>) | undefined
+  readonly publish?: ((request: PublishRequest) => Effect.Effect<Decision, unknown>) | undefined
+}
+
+/** Allows everything unless a layer provides hooks: `Layer.succeed(Hooks.Hooks)({ sessionRequest: … })`. */
+export const Hooks: Context.Reference<HooksService> = Context.Reference<HooksService>("effect-mqtt/broker/Hooks", {
+  defaultValue: () => ({})
+})

@@ -1,0 +1,141 @@
+/**
+ * From the core's journal to the store: one batch at a time, in order, each repeated until it is kept.
+ *
+ * Owns the fiber that commits, and who waits for a sequence. Nothing is ever skipped: while the store fails, the core
+ * refuses what it could not keep.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type { BrokerCore } from "../core/BrokerCore.ts"
+import type { Batch } from "../core/Journal.ts"
+import { type BrokerStorage, StorageError } from "../storage/BrokerStorage.ts"
+import type { EventHub } from "./EventHub.ts"
+
+/** Waits between attempts: doubled from the first to the last. */
+const FIRST_RETRY_MILLIS = 100
+const LAST_RETRY_MILLIS = 5_000
+
+interface Waiter {
+  readonly sequence: number
+  readonly resume: () => void
+}
+
+export class JournalDriver {
+  private readonly core: BrokerCore
+  private readonly storage: BrokerStorage["Service"]
+  private readonly hub: EventHub
+  private readonly runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  private readonly schedule: () => void
+  private committing: Fiber.Fiber<void> | undefined = undefined
+  private durable = 0
+  private stopped = false
+  private state: "ok" | "full" | "failed" = "ok"
+  private readonly waiters = new Set<Waiter>()
+  private readonly idleWaiters = new Set<() => void>()
+
+  constructor(
+    core: BrokerCore,
+    storage: BrokerStorage["Service"],
+    hub: EventHub,
+    runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>,
+    schedule: () => void
+  ) {
+    this.core = core
+    this.storage = storage
+    this.hub = hub
+    this.runFork = runFork
+    this.schedule = schedule
+  }
+
+  /** Calls `idle` when everything journalled so far is kept. Returns how to stop waiting. */
+  whenIdle(idle: () => void): () => void {
+    this.drain()
+    if (this.committing === undefined) {
+      idle()
+      return () => {}
+    }
+    this.idleWaiters.add(idle)
+    return () => this.idleWaiters.delete(idle)
+  }
+
+  /** Hands the store what has been journalled, unless it is busy: then that follows when it is done. */
+  drain(): void {
+    while (this.committing === undefined && !this.stopped) {
+      const batch = this.core.journal.take()
+      if (batch === undefined) return
+      const fiber = this.runFork(this.commit(batch))
+      if (fiber.pollUnsafe() === undefined) {
+        this.committing = fiber
+        fiber.addObserver(() => {
+          this.committing = undefined
+          this.drain()
+          if (this.committing === undefined) for (const idle of this.idleWaiters) idle()
+          this.schedule()
+        })
+      }
+    }
+  }
+
+  /** Resumes when everything up to `sequence` is durable. */
+  whenDurable(sequence: number): Effect.Effect<void> {
+    if (this.storage.keeps === "nothing") return Effect.void
+    return Effect.callback((resume) => {
+      if (sequence <= this.durable) {
+        resume(Effect.void)
+        return
+      }
+      const waiter: Waiter = { sequence, resume: () => resume(Effect.void) }
+      this.waiters.add(waiter)
+      return Effect.sync(() => this.waiters.delete(waiter))
+    })
+  }
+
+  stop(): void {
+    this.stopped = true
+    this.committing?.interruptUnsafe()
+  }
+
+  private commit(batch: Batch): Effect.Effect<void> {
+    const attempt = Effect.suspend(() => this.storage.commit(batch.operations, batch.sequence))
+    return Effect.gen({ self: this }, function* () {
+      for (let wait = FIRST_RETRY_MILLIS; ; wait = Math.min(wait * 2, LAST_RETRY_MILLIS)) {
+        const exit = yield* Effect.exit(attempt)
+        if (Exit.isSuccess(exit)) break
+        if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+        this.failed(exit.cause)
+        yield* Effect.sleep(wait)
+      }
+      this.stored(batch.sequence)
+    })
+  }
+
+  private stored(sequence: number): void {
+    this.durable = sequence
+    const now = Date.now()
+    if (this.state !== "ok") this.change("ok", "The store keeps what it is given again.", now)
+    this.core.stored(sequence, now)
+    for (const waiter of this.waiters) {
+      if (waiter.sequence > sequence) continue
+      this.waiters.delete(waiter)
+      waiter.resume()
+    }
+  }
+
+  private failed(cause: Cause.Cause<StorageError>): void {
+    const error = Cause.squash(cause)
+    const full = error instanceof StorageError && error.reason._tag === "StorageFull"
+    const state = full ? "full" : "failed"
+    if (state !== this.state) this.change(state, error instanceof Error ? error.message : String(error), Date.now())
+  }
+
+  private change(state: "ok" | "full" | "failed", description: string, now: number): void {
+    this.state = state
+    this.core.storageState(state, now)
+    this.hub.publish({ _tag: "StorageChanged", state, description })
+    // Whoever runs the broker must know, whether or not a program listens to events.
+    this.runFork(state === "ok" ? Effect.logInfo(description) : Effect.logError(description))
+    this.schedule()
+  }
+}

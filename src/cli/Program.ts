@@ -1,0 +1,20 @@
+/**
+ * The program's commands, and running them as the main effect of the process.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as BrokerCommand from "./BrokerCommand.ts"
+import * as ExitCode from "./ExitCode.ts"
+
+const VERSION = "0.1.0"
+
+const program = Command.make("effect-mqtt").pipe(
+  Command.withDescription("A typed MQTT broker for Effect. Start with: effect-mqtt broker --help"),
+  Command.withSubcommands([BrokerCommand.command]),
+  Command.run({ version: VERSION }),
+  Effect.provide(NodeServices.layer)
+)
+
+export const run = (): void => NodeRuntime.runMain(program, { teardown: ExitCode.teardown })

@@ -1,0 +1,90 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import { EventHub } from "../../src/broker/EventHub.ts"
+import { CoreEvents } from "../../src/core/CoreEvent.ts"
+import { collect } from "./support.ts"
+
+const removed = (clientId: string) => ({ _tag: "SessionRemoved", clientId }) as const
+
+describe("EventHub", () => {
+  it.live("a kind is wanted exactly while somebody listens to it", () =>
+    Effect.gen(function* () {
+      const core = new CoreEvents()
+      const hub = new EventHub(core, 10)
+      assert.isFalse(core.wants.SessionRemoved)
+      const first = yield* collect(hub.stream(["SessionRemoved"]), 1)
+      const second = yield* collect(hub.stream(["SessionRemoved", "MessageReceived"]), 9)
+      assert.isTrue(core.wants.SessionRemoved)
+      assert.isTrue(core.messages)
+      core.push(removed("a"))
+      hub.drain()
+      assert.deepStrictEqual(yield* Fiber.join(first), [removed("a")])
+      assert.isTrue(core.wants.SessionRemoved)
+      yield* Fiber.interrupt(second)
+      assert.isFalse(core.wants.SessionRemoved)
+      assert.isFalse(core.messages)
+    })
+  )
+
+  it.live("each subscriber gets its kinds only", () =>
+    Effect.gen(function* () {
+      const core = new CoreEvents()
+      const hub = new EventHub(core, 10)
+      const logs = yield* collect(hub.stream(["Log"]), 1)
+      const sessions = yield* collect(hub.stream(["SessionRemoved"]), 1)
+      const log = { _tag: "Log", connectionId: "", logLevel: 1, message: "m", logType: "Info" } as const
+      core.push(removed("a"))
+      hub.publish(log)
+      hub.drain()
+      assert.deepStrictEqual(yield* Fiber.join(logs), [log])
+      assert.deepStrictEqual(yield* Fiber.join(sessions), [removed("a")])
+    })
+  )
+
+  it.live("a client's protocol failure is an Error event too", () =>
+    Effect.gen(function* () {
+      const core = new CoreEvents()
+      const hub = new EventHub(core, 10)
+      const errors = yield* collect(hub.stream(["Error"]), 1)
+      assert.isTrue(core.wants.ProtocolFailure)
+      core.push({
+        _tag: "ProtocolFailure",
+        connectionId: "1",
+        clientId: "a",
+        errorCode: 601,
+        reasonCode: 0x90,
+        description: "bad topic"
+      })
+      hub.drain()
+      assert.deepStrictEqual(yield* Fiber.join(errors), [
+        { _tag: "Error", connectionId: "1", errorCode: 601, description: "bad topic" }
+      ])
+      assert.isFalse(core.wants.ProtocolFailure)
+    })
+  )
+
+  it.live("a subscriber that does not keep up loses the oldest events, counted, and holds up nobody", () =>
+    Effect.gen(function* () {
+      const core = new CoreEvents()
+      const hub = new EventHub(core, 3)
+      const slow = yield* collect(hub.stream(["SessionRemoved"]), 3)
+      for (let index = 0; index < 10; index++) core.push(removed(String(index)))
+      hub.drain()
+      const ids = (yield* Fiber.join(slow)).map((event) => event.clientId)
+      assert.deepStrictEqual(ids, ["7", "8", "9"])
+      assert.strictEqual(hub.dropped, 7)
+    })
+  )
+
+  it.live("streams end when the hub does, those that begin later at once", () =>
+    Effect.gen(function* () {
+      const hub = new EventHub(new CoreEvents(), 3)
+      const running = yield* collect(hub.stream(["Log"]), 9)
+      hub.end()
+      assert.deepStrictEqual(yield* Fiber.join(running), [])
+      assert.deepStrictEqual([...(yield* Stream.runCollect(hub.stream(["Log"])))], [])
+    })
+  )
+})

@@ -1,0 +1,80 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as RawClient from "../broker/RawClient.ts"
+import * as Program from "./Program.ts"
+
+const run = (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) =>
+  Program.start(["src/cli/main.ts", ...args], env)
+
+const LISTENING = /effect-mqtt listening on mqtt:\/\/127\.0\.0\.1:(\d+)/
+
+describe("effect-mqtt broker", () => {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    it.live(`says where it listens, serves, and on ${signal} says goodbye and exits with 0`, () =>
+      Effect.gen(function* () {
+        const program = yield* run(["broker", "--port", "0"])
+        const [, port] = yield* program.line(LISTENING)
+        const client = yield* RawClient.connect(Number(port))
+        yield* RawClient.ping(client)
+        program.kill(signal)
+        assert.strictEqual((yield* client.expect("Disconnect")).reasonCode, 0x8b)
+        yield* client.ended
+        assert.strictEqual(yield* program.exitCode, 0)
+        assert.include(program.output(), "effect-mqtt stopped")
+        assert.strictEqual(program.errors(), "")
+      })
+    )
+  }
+
+  it.live("an address in use is one line on standard error that names it, and exit code 3", () =>
+    Effect.gen(function* () {
+      const first = yield* run(["broker", "--port", "0"])
+      const port = (yield* first.line(LISTENING))[1]!
+      const second = yield* run(["broker", "--port", port])
+      assert.strictEqual(yield* second.exitCode, 3)
+      assert.match(second.errors(), new RegExp(`^effect-mqtt: Cannot listen on 127\\.0\\.0\\.1:${port}: .*in use.*\n$`))
+    })
+  )
+
+  const wrong = [
+    ["a port that is not a number", ["broker", "--port", "abc"], {}],
+    ["a port out of range", ["broker", "--port", "70000"], {}],
+    ["an unknown flag", ["broker", "--prot", "1"], {}],
+    ["an unknown command", ["brokre"], {}],
+    ["a setting out of range", ["broker", "--port", "0"], { EFFECT_MQTT_INFLIGHT_MAX: "0" }]
+  ] as const
+  for (const [what, args, env] of wrong) {
+    it.live(`${what} is wrong usage: exit code 2, with a reason on standard error`, () =>
+      Effect.gen(function* () {
+        const program = yield* run(args, env)
+        assert.strictEqual(yield* program.exitCode, 2)
+        assert.notStrictEqual(program.errors().trim(), "")
+      })
+    )
+  }
+
+  it.live("settings come from the environment, and arguments win", () =>
+    Effect.gen(function* () {
+      const env = { EFFECT_MQTT_LISTENERS: "mqtt://127.0.0.1:0,mqtt://127.0.0.1:0", EFFECT_MQTT_RECEIVE_MAXIMUM: "7" }
+      const program = yield* run(["broker"], env)
+      const found = yield* program.line(/(listening on mqtt:\/\/127\.0\.0\.1:(\d+)\s+(?:effect-mqtt )?){2}/)
+      const client = yield* RawClient.connect(Number(found[2]))
+      assert.strictEqual(client.connAck.properties?.receiveMaximum, 7)
+      const one = yield* run(["broker", "--port", "0"], env)
+      yield* one.line(LISTENING)
+      one.kill("SIGTERM")
+      yield* one.exitCode
+      assert.strictEqual(one.output().match(/listening/g)?.length, 1)
+    })
+  )
+
+  it.live("--help teaches: examples, the environment, exit codes", () =>
+    Effect.gen(function* () {
+      const program = yield* run(["broker", "--help"])
+      assert.strictEqual(yield* program.exitCode, 0)
+      for (const word of ["--host", "--port", "EFFECT_MQTT_CONNECTIONS_MAX", "EXAMPLES", "Exit codes", "Ctrl-C"]) {
+        assert.include(program.output(), word)
+      }
+    })
+  )
+})

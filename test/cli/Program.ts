@@ -1,0 +1,65 @@
+/**
+ * Programs as tests see them: started as a process of their own, read line by line, ended by a signal.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { type ChildProcess, spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+export interface Program {
+  /** Waits until the output so far matches. Dies when the program ends without it. */
+  readonly line: (pattern: RegExp) => Effect.Effect<RegExpMatchArray>
+  readonly kill: (signal: NodeJS.Signals) => void
+  readonly exitCode: Effect.Effect<number | null>
+  readonly output: () => string
+  readonly errors: () => string
+}
+
+const ended = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
+
+/** Runs node with these arguments from the repository's root; ends it with the scope. */
+export const start: (
+  args: ReadonlyArray<string>,
+  env?: Readonly<Record<string, string>>
+) => Effect.Effect<Program, never, Scope.Scope> = Effect.fnUntraced(function* (args, env = {}) {
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] })
+    ),
+    (running) => Effect.sync(() => running.kill("SIGKILL"))
+  )
+  let output = ""
+  let errors = ""
+  child.stdout.on("data", (bytes: Buffer) => {
+    output += bytes.toString()
+  })
+  child.stderr.on("data", (bytes: Buffer) => {
+    errors += bytes.toString()
+  })
+  const line = (pattern: RegExp): Effect.Effect<RegExpMatchArray> =>
+    Effect.callback((resume) => {
+      const look = () => {
+        const found = output.match(pattern)
+        if (found !== null) resume(Effect.succeed(found))
+      }
+      const end = () => resume(Effect.die(new Error(`the program ended without ${pattern}: ${output}${errors}`)))
+      child.stdout.on("data", look)
+      child.once("close", end)
+      look()
+      if (ended(child)) end()
+    })
+  const program: Program = {
+    line,
+    kill: (signal) => child.kill(signal),
+    // "close", not "exit": by then all output has been read.
+    exitCode: Effect.callback((resume) => {
+      if (ended(child) && child.stdout.closed) resume(Effect.succeed(child.exitCode))
+      else child.once("close", (code) => resume(Effect.succeed(code)))
+    }),
+    output: () => output,
+    errors: () => errors
+  }
+  return program
+})

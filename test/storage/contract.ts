@@ -1,0 +1,237 @@
+/**
+ * What every store that keeps everything must do, whatever it is made of.
+ *
+ * One line an adapter: `contract("SqliteStorage", layer)`. The layer is built anew for each test and must start empty;
+ * within a test both halves of a restart use the same one.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type {
+  PutIncoming,
+  PutOutgoing,
+  PutRetained,
+  PutSession,
+  PutSubscription,
+  StoredMessage
+} from "../../src/core/StoreOperation.ts"
+import { BrokerStorage } from "../../src/storage/BrokerStorage.ts"
+
+export const message = (messageId: number, topic = `topic/${messageId}`): StoredMessage => ({
+  messageId,
+  topic,
+  payload: Uint8Array.from([messageId & 0xff, 0, 255]),
+  qos: 1,
+  retain: false,
+  properties: { contentType: "text/plain", correlationData: Uint8Array.from([1, 2]), userProperties: [["a", "b"]] },
+  receivedAt: 1_700_000_000_000,
+  expiresAt: 0
+})
+
+export const session = (clientId: string, options: Partial<PutSession> = {}): PutSession => ({
+  _tag: "PutSession",
+  clientId,
+  userName: "user",
+  expirySeconds: 3_600,
+  disconnectedAt: 0,
+  will: undefined,
+  ...options
+})
+
+export const subscription = (clientId: string, filter: string): PutSubscription => ({
+  _tag: "PutSubscription",
+  clientId,
+  filter,
+  qos: 2,
+  noLocal: true,
+  retainAsPublished: false,
+  retainHandling: 1,
+  subscriptionIdentifier: 7
+})
+
+export const outgoing = (clientId: string, order: number): PutOutgoing => ({
+  _tag: "PutOutgoing",
+  clientId,
+  order,
+  message: message(order),
+  qos: 1,
+  retain: false,
+  packetId: 0,
+  state: 1,
+  subscriptionIdentifiers: [7, 9]
+})
+
+export const incoming = (clientId: string, packetId: number): PutIncoming => ({
+  _tag: "PutIncoming",
+  clientId,
+  packetId,
+  message: message(packetId),
+  state: 7
+})
+
+export const retained = (topic: string, messageId = 1): PutRetained => ({
+  _tag: "PutRetained",
+  message: { ...message(messageId, topic), retain: true }
+})
+
+const load = Effect.flatMap(BrokerStorage, (storage) => Stream.runCollect(storage.load)).pipe(
+  Effect.map((records) => [...records])
+)
+
+const cases: ReadonlyArray<readonly [title: string, body: Effect.Effect<void, unknown, BrokerStorage>]> = [
+  [
+    "starts empty and keeps everything",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      assert.strictEqual(storage.keeps, "everything")
+      assert.deepStrictEqual(yield* load, [])
+    })
+  ],
+
+  [
+    "gives back every kind of record as it was put, a session before what is in it",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      const will = { message: message(99, "will"), delaySeconds: 30 }
+      const records = [
+        session("a", { will, disconnectedAt: 5 }),
+        subscription("a", "x/#"),
+        incoming("a", 3),
+        outgoing("a", 1),
+        retained("r")
+      ]
+      yield* load
+      yield* storage.commit(records, 1)
+      const found = yield* load
+      assert.sameDeepMembers(found, records)
+      assert.strictEqual(
+        found.findIndex((record) => record._tag === "PutSession"),
+        0
+      )
+    })
+  ],
+
+  [
+    "a session's messages come back in their order",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      yield* storage.commit([session("a"), outgoing("a", 2), outgoing("a", 10), outgoing("a", 1)], 1)
+      const orders = (yield* load).flatMap((record) => (record._tag === "PutOutgoing" ? [record.order] : []))
+      assert.deepStrictEqual(orders, [1, 2, 10])
+    })
+  ],
+
+  [
+    "later operations replace, change and remove what earlier ones put",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      yield* storage.commit(
+        [session("a"), subscription("a", "x"), subscription("a", "y"), outgoing("a", 1), outgoing("a", 2)],
+        5
+      )
+      yield* storage.commit([incoming("a", 1), incoming("a", 2), retained("r", 1), retained("s", 2)], 9)
+      yield* storage.commit(
+        [
+          { _tag: "RemoveSubscription", clientId: "a", filter: "x" },
+          { _tag: "SetOutgoing", clientId: "a", order: 1, packetId: 42, state: 2 },
+          { _tag: "RemoveOutgoing", clientId: "a", order: 2 },
+          { _tag: "RemoveIncoming", clientId: "a", packetId: 1 },
+          { _tag: "RemoveRetained", topic: "r" },
+          retained("s", 3),
+          session("a", { expirySeconds: 10 })
+        ],
+        16
+      )
+      assert.sameDeepMembers(yield* load, [
+        session("a", { expirySeconds: 10 }),
+        subscription("a", "y"),
+        { ...outgoing("a", 1), packetId: 42, state: 2 },
+        incoming("a", 2),
+        retained("s", 3)
+      ])
+    })
+  ],
+
+  [
+    "removing a session removes everything in it and nothing else",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      for (const [index, clientId] of ["a", "b"].entries()) {
+        const records = [session(clientId), subscription(clientId, "x"), outgoing(clientId, 1), incoming(clientId, 1)]
+        yield* storage.commit(records, index + 1)
+      }
+      yield* storage.commit([{ _tag: "RemoveSession", clientId: "a" }], 3)
+      assert.sameDeepMembers(yield* load, [session("b"), subscription("b", "x"), outgoing("b", 1), incoming("b", 1)])
+    })
+  ],
+
+  [
+    "a session that is put again after its removal starts empty",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      yield* storage.commit([session("a"), subscription("a", "x"), outgoing("a", 1), incoming("a", 1)], 1)
+      yield* storage.commit([{ _tag: "RemoveSession", clientId: "a" }, session("a")], 2)
+      assert.sameDeepMembers(yield* load, [session("a")])
+    })
+  ],
+
+  [
+    "a batch that is repeated is applied once",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      yield* storage.commit([session("a"), outgoing("a", 1)], 2)
+      yield* storage.commit([{ _tag: "RemoveOutgoing", clientId: "a", order: 1 }], 3)
+      yield* storage.commit([session("a"), outgoing("a", 1)], 2)
+      assert.sameDeepMembers(yield* load, [session("a")])
+    })
+  ],
+
+  [
+    "after a restart sequences begin again",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      yield* storage.commit([session("a")], 1_000)
+      yield* load
+      yield* storage.commit([session("b")], 1)
+      assert.sameDeepMembers(yield* load, [session("a"), session("b")])
+    })
+  ],
+
+  [
+    "what is read cannot change what is kept, nor can the bytes that were handed over",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      const record = retained("r")
+      yield* storage.commit([record], 1)
+      record.message.payload.fill(9)
+      for (const found of yield* load) if (found._tag === "PutRetained") found.message.payload.fill(8)
+      assert.sameDeepMembers(yield* load, [retained("r")])
+    })
+  ],
+
+  [
+    "client ids, topics and filters that look like something else are only names",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      const names = ["__proto__", "constructor", "a'; DROP TABLE x; --", "é", "\u{1f600}"]
+      const records = names.flatMap((name) => [session(name), subscription(name, name), retained(name)])
+      yield* storage.commit(records, 1)
+      assert.sameDeepMembers(yield* load, records)
+    })
+  ]
+]
+
+export const contract = <E>(name: string, layer: Layer.Layer<BrokerStorage, E>): void => {
+  describe(`${name}: the contract of BrokerStorage`, () => {
+    for (const [title, body] of cases) it.live(title, () => body.pipe(Effect.provide(layer)))
+  })
+}
