@@ -1,0 +1,163 @@
+/**
+ * The brokers that are measured: how each is started in a process of its own, on a free port of 127.0.0.1, and when
+ * it counts as listening.
+ */
+import { execFileSync } from "node:child_process"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { createConnection, createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { startChild } from "./children.ts"
+import type { Protocol } from "./wire.ts"
+
+/** `sink` is no broker but a stand-in for one that does nothing: what it reaches is the generator's own limit. */
+export const brokerNames = ["ours", "aedes", "mosquitto", "sink"] as const
+
+export type BrokerName = (typeof brokerNames)[number]
+
+export const isBrokerName = (name: string): name is BrokerName => brokerNames.some((known) => known === name)
+
+export interface RunningBroker {
+  readonly pid: number
+  readonly port: number
+  /** From just before the process was started to its first accepted connection. */
+  readonly startMilliseconds: number
+  readonly stop: () => Promise<void>
+}
+
+const listenTimeoutMilliseconds = 15_000
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+const ourProgram = here("../../src/cli/main.ts")
+
+/** Why a broker cannot be measured on this machine, or undefined if it can. */
+export const unavailable = (name: BrokerName): string | undefined => {
+  if (name === "ours" && !existsSync(ourProgram)) return "src/cli/main.ts does not exist"
+  if (name === "mosquitto" && versionOf("mosquitto") === "unknown") return "mosquitto is not on the PATH"
+  return undefined
+}
+
+/** Which protocol levels a broker speaks. */
+export const speaks = (name: BrokerName, protocol: Protocol): boolean =>
+  protocol === 4 || name === "ours" || name === "mosquitto"
+
+export const versionOf = (name: BrokerName): string => {
+  try {
+    switch (name) {
+      case "ours":
+        return versionIn("../../package.json")
+      case "aedes":
+        return versionIn("../../node_modules/aedes/package.json")
+      case "mosquitto":
+        return /version (\S+)/.exec(execFileSync("mosquitto", ["-h"], { encoding: "utf8" }))?.[1] ?? "unknown"
+      case "sink":
+        return "-"
+    }
+  } catch (error) {
+    // `mosquitto -h` prints its version, then exits with a status that some releases set to 1 or 3.
+    const printed = error instanceof Error && "stdout" in error ? String(error.stdout) : ""
+    return /version (\S+)/.exec(printed)?.[1] ?? "unknown"
+  }
+}
+
+const versionIn = (path: string): string => {
+  const parsed: { version?: string } = JSON.parse(readFileSync(here(path), "utf8"))
+  return parsed.version ?? "unknown"
+}
+
+/**
+ * Start a broker. `noDelay` switches Nagle's algorithm off in the peers: their defaults leave it on, which makes them
+ * up to 1.8 times as fast at saturation, and adds milliseconds to the latency of single messages. Each scenario gives
+ * them what suits them; ours decides for itself.
+ */
+export const startBroker = (name: BrokerName, noDelay: boolean): Promise<RunningBroker> => {
+  switch (name) {
+    case "ours":
+      return startNode([ourProgram, "broker", "--host", "127.0.0.1", "--port", "0"])
+    case "aedes":
+      return startNode([here("./aedes-server.ts"), ...(noDelay ? ["--no-delay"] : [])])
+    case "mosquitto":
+      return startMosquitto(noDelay)
+    case "sink":
+      return startNode([here("./sink-server.ts")])
+  }
+}
+
+/** A Node program that prints the address it listens on. */
+const startNode = async (args: ReadonlyArray<string>): Promise<RunningBroker> => {
+  const startedAt = performance.now()
+  const child = startChild(process.execPath, args)
+  try {
+    const [, port] = await child.printed(/127\.0\.0\.1:(\d+)/, listenTimeoutMilliseconds)
+    await accepts(Number(port), child.ended)
+    return { pid: child.pid, port: Number(port), startMilliseconds: performance.now() - startedAt, stop: child.stop }
+  } catch (error) {
+    await child.stop()
+    throw error
+  }
+}
+
+/**
+ * Debian's mosquitto with nothing on that costs time (no log, no persistence), and with its limits on queued and
+ * unacknowledged messages off (0 is "no maximum"), so that it need not drop or wait.
+ */
+const mosquittoConfig = (port: number, noDelay: boolean): string =>
+  [
+    `listener ${port} 127.0.0.1`,
+    "allow_anonymous true",
+    "max_queued_messages 0",
+    "max_inflight_messages 0",
+    `set_tcp_nodelay ${noDelay}`,
+    "persistence false",
+    "log_type none",
+    ""
+  ].join("\n")
+
+const startMosquitto = async (noDelay: boolean): Promise<RunningBroker> => {
+  const port = await freePort()
+  const directory = mkdtempSync(join(tmpdir(), "mqtt-bench-"))
+  const path = join(directory, "mosquitto.conf")
+  writeFileSync(path, mosquittoConfig(port, noDelay))
+  const startedAt = performance.now()
+  const child = startChild("mosquitto", ["-c", path], () => rmSync(directory, { recursive: true, force: true }))
+  try {
+    await accepts(port, child.ended)
+    return { pid: child.pid, port, startMilliseconds: performance.now() - startedAt, stop: child.stop }
+  } catch (error) {
+    await child.stop()
+    throw error
+  }
+}
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.on("error", reject)
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      server.close(() =>
+        typeof address === "object" && address !== null ? resolve(address.port) : reject(new Error("no free port"))
+      )
+    })
+  })
+
+const connects = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = createConnection({ port, host: "127.0.0.1" })
+    socket.once("connect", () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once("error", () => resolve(false))
+  })
+
+/** Wait until the port accepts a connection; rejects when the process ends first or the time is up. */
+const accepts = async (port: number, ended: () => string | undefined): Promise<void> => {
+  const giveUpAt = performance.now() + listenTimeoutMilliseconds
+  while (!(await connects(port))) {
+    const reason = ended()
+    if (reason !== undefined) throw new Error(reason)
+    if (performance.now() > giveUpAt) throw new Error(`does not accept connections on port ${port}`)
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+}

@@ -1,0 +1,21 @@
+/**
+ * The load generator process: takes one job from its parent, does it, answers, and ends. It also ends when the parent
+ * does.
+ */
+import type { Answer, Job } from "./job.ts"
+import { runIdle } from "./load-idle.ts"
+import { runMessages } from "./load-messages.ts"
+
+const run = (job: Job) => (job.scenario.kind === "idle" ? runIdle(job, job.scenario) : runMessages(job, job.scenario))
+
+const answer = (message: Answer): void => {
+  process.send?.(message, () => process.exit())
+}
+
+process.once("disconnect", () => process.exit())
+process.once("message", (job: Job) => {
+  run(job).then(
+    (measurement) => answer({ measurement }),
+    (cause: unknown) => answer({ error: cause instanceof Error ? cause.message : String(cause) })
+  )
+})

@@ -1,0 +1,122 @@
+/** The results as text: tables that are also Markdown. */
+import type { BrokerName } from "./brokers.ts"
+import type { Machine } from "./machine.ts"
+import type { Result } from "./results.ts"
+import { type Scenario, scenarios } from "./scenarios.ts"
+import type { Verdict } from "./targets.ts"
+
+const none = "–"
+
+const decimal = (value: number | undefined, digits: number): string =>
+  value === undefined
+    ? none
+    : value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })
+
+const times = (value: number | undefined): string => (value === undefined ? none : `${decimal(value, 2)} ×`)
+
+/** What only some scenarios measure. */
+const also = ({ metrics, notes }: Result): string => {
+  const parts: Array<string> = []
+  if (metrics.bytesPerConnection !== undefined) {
+    parts.push(`${decimal(metrics.bytesPerConnection / 1_024, 1)} KiB a connection`)
+  }
+  if (metrics.connectionsPerSecond !== undefined) {
+    parts.push(`${decimal(metrics.connectionsPerSecond, 0)} connections/s`)
+  }
+  if (metrics.besideFrozenShare !== undefined) {
+    parts.push(`${decimal(metrics.besideFrozenShare * 100, 0)} % of without it`)
+  }
+  if (metrics.churnPerSecond !== undefined) parts.push(`${decimal(metrics.churnPerSecond, 0)} filters/s`)
+  if (metrics.startMilliseconds !== undefined) parts.push(`${decimal(metrics.startMilliseconds, 0)} ms`)
+  if ((metrics.otherCpuShare ?? 0) > 0.1) {
+    parts.push(`disturbed: others took ${decimal(metrics.otherCpuShare! * 100, 0)} % of a core`)
+  }
+  if (generatorIsLimit(metrics)) parts.push("the generator is the limit")
+  return [...parts, ...notes].join("; ")
+}
+
+/** At a fixed rate the generator never sleeps, for the sake of its clock: there it says nothing. */
+const generatorIsLimit = (metrics: Result["metrics"]): boolean =>
+  metrics.latencyP50Milliseconds === undefined &&
+  (metrics.generatorCpuShare ?? 0) > 0.95 &&
+  (metrics.brokerCpuShare ?? 1) < 0.9
+
+const titleOf = (name: string): string =>
+  scenarios.find((scenario: Scenario) => scenario.name === name)?.title ?? "process start to listening"
+
+const header = [
+  "scenario",
+  "broker",
+  "deliveries/s",
+  "ours ÷ it",
+  "CPU µs",
+  "its CPU ÷ ours",
+  "p50 ms",
+  "p99 ms",
+  "lost",
+  "also"
+]
+
+const row = (result: Result): ReadonlyArray<string> => {
+  const { metrics } = result
+  return [
+    titleOf(result.scenario),
+    result.broker,
+    decimal(metrics.deliveriesPerSecond, 0),
+    times(result.oursToThis),
+    decimal(metrics.cpuMicrosPerDelivery, 2),
+    times(result.cpuToOurs),
+    decimal(metrics.latencyP50Milliseconds, 2),
+    decimal(metrics.latencyP99Milliseconds, 2),
+    decimal(metrics.messagesLost, 0),
+    also(result)
+  ]
+}
+
+/** Rows of cells as an aligned table, the first row being the header; numbers to the right. */
+const align = (rows: ReadonlyArray<ReadonlyArray<string>>, leftColumns: ReadonlySet<number>): string => {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)))
+  const line = (cells: ReadonlyArray<string>): string =>
+    `| ${cells
+      .map((cell, column) => (leftColumns.has(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join(" | ")} |`
+  const rule = `|${widths
+    .map((width, column) => (leftColumns.has(column) ? "-".repeat(width + 2) : `${"-".repeat(width + 1)}:`))
+    .join("|")}|`
+  return [line(rows[0]!), rule, ...rows.slice(1).map(line)].join("\n")
+}
+
+/** The table of medians; a scenario's title is printed once. */
+export const resultTable = (results: ReadonlyArray<Result>): string => {
+  const rows = results.map((result, index) => {
+    const cells = row(result)
+    return results[index - 1]?.scenario === result.scenario ? ["", ...cells.slice(1)] : cells
+  })
+  return align([header, ...rows], new Set([0, 1, 9]))
+}
+
+export const targetTable = (verdicts: ReadonlyArray<Verdict>): string =>
+  align(
+    [
+      ["target", "reached", "limit", "met"],
+      ...verdicts.map(({ title, reached, limit, met }) => [
+        title,
+        decimal(reached, 2),
+        decimal(limit, 2),
+        met === undefined ? "not measured" : met ? "yes" : "NO"
+      ])
+    ],
+    new Set([0, 3])
+  )
+
+export const machineText = (machine: Machine, versions: ReadonlyArray<readonly [BrokerName, string]>): string =>
+  [
+    `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; ${machine.kernel}; Node ${machine.node}`,
+    `${versions.map(([name, version]) => `${name} ${version}`).join(", ")}; ${machine.date}`,
+    machine.pinned
+      ? "The generator has one core to itself, the broker has all others."
+      : "Generator and broker may share a core (no taskset, or no second core): expect worse and wilder numbers.",
+    ...(machine.loadAverage > 0.5
+      ? [`The machine was busy before the benchmark began (load ${machine.loadAverage}): expect worse numbers.`]
+      : [])
+  ].join("\n")

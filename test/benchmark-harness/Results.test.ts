@@ -1,0 +1,115 @@
+/** From runs to the numbers that are printed and judged. */
+import { assert, describe, it } from "@effect/vitest"
+import { parseCores } from "../bench/affinity.ts"
+import { parseOptions } from "../bench/options.ts"
+import { type Run, resultsOf } from "../bench/results.ts"
+import { type MessageScenario, scenarios } from "../bench/scenarios.ts"
+import { median, quantile } from "../bench/statistics.ts"
+import { judge } from "../bench/targets.ts"
+import { deliveriesPerMessage, filtersOf, topicsOf } from "../bench/topics.ts"
+
+const run = (broker: Run["broker"], deliveriesPerSecond: number, messagesLost: number): Run => ({
+  scenario: "1-1-qos0",
+  broker,
+  round: 1,
+  measurement: { deliveriesPerSecond, messagesLost, cpuMicrosPerDelivery: 1e6 / deliveriesPerSecond, notes: [] }
+})
+
+const messageScenarios = scenarios.filter((scenario): scenario is MessageScenario => scenario.kind === "messages")
+
+/** Whether a filter matches a topic: the naive way, level by level. */
+const matches = (filter: string, topic: string): boolean => {
+  const levels = topic.split("/")
+  const wanted = filter.split("/")
+  const rest = wanted.indexOf("#")
+  if (rest < 0 && wanted.length !== levels.length) return false
+  return wanted.slice(0, rest < 0 ? wanted.length : rest).every((level, i) => level === "+" || level === levels[i])
+}
+
+describe("statistics", () => {
+  it("takes the middle", () => {
+    assert.strictEqual(median([3, 1, 2]), 2)
+    assert.strictEqual(median([4, 1, 2, 3]), 2.5)
+    assert.isUndefined(median([]))
+  })
+
+  it("takes a percentile", () => {
+    const values = Array.from({ length: 100 }, (_, index) => 100 - index)
+    assert.strictEqual(quantile(values, 0.5), 51)
+    assert.strictEqual(quantile(values, 0.99), 100)
+    assert.isUndefined(quantile([], 0.5))
+  })
+})
+
+describe("results", () => {
+  it("has medians of speed, the worst of losses, and ratios to the peers", () => {
+    const [ours, peer] = resultsOf([
+      run("ours", 1_000, 0),
+      run("mosquitto", 100, 7),
+      run("ours", 3_000, 0),
+      run("mosquitto", 200, 0),
+      run("ours", 2_000, 1),
+      run("mosquitto", 300, 0)
+    ])
+    assert.strictEqual(ours?.metrics.deliveriesPerSecond, 2_000)
+    assert.strictEqual(ours?.metrics.messagesLost, 1)
+    assert.isUndefined(ours?.oursToThis)
+    assert.strictEqual(peer?.metrics.messagesLost, 7)
+    assert.strictEqual(peer?.oursToThis, 10)
+    assert.strictEqual(peer?.cpuToOurs, 10)
+  })
+
+  it("keeps the reason of a run that failed", () => {
+    const [result] = resultsOf([{ scenario: "idle", broker: "aedes", round: 1, error: "no" }])
+    assert.strictEqual(result?.rounds, 0)
+    assert.deepStrictEqual(result?.notes, ["failed: no"])
+  })
+
+  it("judges a target by its bound, and not at all without numbers", () => {
+    const verdict = (ours: number, lost: number) =>
+      judge(resultsOf([run("ours", ours, lost), run("mosquitto", 100, 0)]))
+        .slice(0, 2)
+        .map(({ met }) => met)
+    assert.deepStrictEqual(verdict(1_000, 0), [true, true])
+    assert.deepStrictEqual(verdict(999, 1), [false, false])
+    assert.isTrue(judge([]).every(({ met }) => met === undefined))
+  })
+})
+
+describe("scenarios", () => {
+  it("have names of their own", () => {
+    assert.strictEqual(new Set(scenarios.map(({ name }) => name)).size, scenarios.length)
+  })
+
+  for (const scenario of messageScenarios) {
+    it(`${scenario.name}: each message is due as many deliveries as filters match it`, () => {
+      const everyone = Array.from({ length: scenario.subscribers }, (_, index) => filtersOf(scenario, index))
+      for (let publisher = 0; publisher < scenario.publishers; publisher++) {
+        const topics = topicsOf(scenario, publisher)
+        assert.strictEqual(new Set(topics.map((topic) => topic.length)).size, 1)
+        for (const topic of [topics[0]!, topics.at(-1)!]) {
+          const matching = everyone.flatMap((filters) => filters.filter((filter) => matches(filter, topic)))
+          assert.strictEqual(matching.length, deliveriesPerMessage(scenario))
+        }
+      }
+    })
+  }
+})
+
+describe("command line", () => {
+  it("selects scenarios and brokers, and says what it does not know", () => {
+    const options = parseOptions(["--scenario", "idle,frozen", "--brokers", "aedes", "--rounds", "2"])
+    assert.deepStrictEqual(
+      options?.scenarios.map(({ name }) => name),
+      ["idle", "frozen"]
+    )
+    assert.deepStrictEqual(options?.brokers, ["aedes"])
+    assert.strictEqual(options?.rounds, 2)
+    assert.throws(() => parseOptions(["--scenario", "nonsense"]), /nonsense/)
+    assert.throws(() => parseOptions(["--rounds", "many"]), /rounds/)
+  })
+
+  it("reads a list of cores", () => {
+    assert.deepStrictEqual(parseCores("0-2,5"), [0, 1, 2, 5])
+  })
+})
