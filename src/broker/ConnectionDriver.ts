@@ -64,6 +64,7 @@ export class ConnectionDriver implements TransportSink {
   onDrain(): void {
     const { writableLength } = this.transport
     const now = Date.now()
+    if (writableLength === 0) this.connection.outbox.recycle()
     if (this.closing && writableLength === 0) this.closeWithin(LINGER_MILLIS, now)
     this.turn.core.flushed(this.connection, writableLength, now)
     this.turn.schedule()
@@ -88,7 +89,6 @@ export class ConnectionDriver implements TransportSink {
     transport.write(chunks)
     const { writableLength } = transport
     if (writableLength === 0) outbox.recycle()
-    else outbox.giveAway()
     this.turn.core.flushed(connection, writableLength, now)
   }
 

@@ -116,6 +116,7 @@ export class BrokerCore {
     this.core.stats.bytesReceived += bytes.length
     connection.decoder.push(bytes)
     this.proceed(connection, now)
+    this.settle(now)
   }
 
   /** After a write, and whenever the socket accepted bytes: how many it still holds. */
@@ -128,6 +129,7 @@ export class BrokerCore {
     if (room && session !== undefined && (session.queue.length > 0 || connection.unsent !== undefined)) {
       Delivery.pump(core, session, now)
     }
+    this.settle(now)
   }
 
   /** The transport is gone. Repeating it changes nothing. */
@@ -137,7 +139,7 @@ export class BrokerCore {
     now: number
   ): void {
     Disconnection.gone(this.core, connection, reason, now)
-    this.endOverflowing(now)
+    this.settle(now)
   }
 
   /** A hook's decision comes back. */
@@ -153,6 +155,7 @@ export class BrokerCore {
     question.answered(answer, now)
     core.current = undefined
     this.proceed(connection, now)
+    this.settle(now)
   }
 
   /** Everything up to this sequence is durable. */
@@ -166,6 +169,7 @@ export class BrokerCore {
       if (!connection.gated) core.gated.delete(connection)
       core.unpause(connection, PAUSED_BY_JOURNAL, now)
     }
+    this.settle(now)
   }
 
   storageState(state: StorageState, now: number): void {
@@ -181,6 +185,7 @@ export class BrokerCore {
       resume?.(now)
       this.proceed(connection, now)
     }
+    this.settle(now)
   }
 
   /** One record of the store, before the first connection. */
@@ -191,7 +196,7 @@ export class BrokerCore {
   /** Looks at the deadlines that have come. */
   tick(now: number): void {
     Supervision.tick(this.core, now)
-    this.endOverflowing(now)
+    this.settle(now)
   }
 
   /** When `tick` has something to do next, in milliseconds since the epoch; Infinity: nothing is due. */
@@ -207,7 +212,7 @@ export class BrokerCore {
     const { topic, qos, retain, properties } = parts
     const message = { topic, payload: parts.payload.slice(), qos, retain, properties }
     Routing.route(core, Message.fromParts(message, core.nextMessageId(), undefined, now), now)
-    this.endOverflowing(now)
+    this.settle(now)
     return undefined
   }
 
@@ -241,7 +246,7 @@ export class BrokerCore {
   /** Ends one connection; a 5.0 client is told the reason code. */
   disconnect(connection: ServerConnection, reasonCode: number, now: number): void {
     Disconnection.end(this.core, connection, reasonCode, ReasonCode.describe(reasonCode), now)
-    this.endOverflowing(now)
+    this.settle(now)
   }
 
   /** Ends every connection and refuses new sessions. */
@@ -251,6 +256,7 @@ export class BrokerCore {
     for (const connection of [...core.connections.values()]) {
       Disconnection.end(core, connection, ReasonCode.ServerShuttingDown, "The broker is shutting down.", now)
     }
+    this.settle(now)
   }
 
   /** Handles every packet that is complete, in order, until the connection must wait or ends. */
@@ -259,7 +265,7 @@ export class BrokerCore {
     const { decoder } = connection
     const before = core.journal.sequence
     core.current = connection
-    while (!connection.holding) {
+    while (!connection.holding && connection.waitsFor === 0) {
       const packet = decoder.next()
       if (packet === undefined) {
         if (decoder.error !== undefined) Disconnection.fail(core, connection, decoder.error, now)
@@ -270,7 +276,6 @@ export class BrokerCore {
     core.current = undefined
     if (core.journal.sequence !== before) Output.waitForRoom(core, connection)
     SlowConsumer.boundAnswers(core, connection)
-    this.endOverflowing(now)
   }
 
   private handle(connection: ServerConnection, packet: Packet | DecodedPublish, now: number): void {
@@ -355,11 +360,16 @@ export class BrokerCore {
     }
   }
 
-  private endOverflowing(now: number): void {
-    const { overflowing } = this.core
-    while (overflowing.length > 0) {
-      const connection = overflowing.pop()!
-      Disconnection.end(this.core, connection, ReasonCode.QuotaExceeded, "The queue of this session is full.", now)
+  /** What a call left to do: publishers whose reader has caught up go on, sessions that overflowed are ended. */
+  private settle(now: number): void {
+    const { continuing, overflowing } = this.core
+    while (continuing.length > 0 || overflowing.length > 0) {
+      const publisher = continuing.pop()
+      if (publisher !== undefined) this.proceed(publisher, now)
+      const connection = overflowing.pop()
+      if (connection !== undefined) {
+        Disconnection.end(this.core, connection, ReasonCode.QuotaExceeded, "The queue of this session is full.", now)
+      }
     }
   }
 }

@@ -91,6 +91,8 @@ export class CoreState {
 
   /** Connections whose queue overflowed under the policy "disconnect": ended when the call at hand is done. */
   readonly overflowing: Array<ServerConnection> = []
+  /** Publishers that need not wait for a reader any more: their input goes on when the call at hand is done. */
+  readonly continuing: Array<ServerConnection> = []
 
   /** The connection whose input is being handled: who is paused when a consumer falls behind. */
   current: ServerConnection | undefined = undefined

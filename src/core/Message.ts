@@ -18,9 +18,11 @@ import type { OutgoingAliases } from "./OutgoingAliases.ts"
 import type { Slab } from "./Slab.ts"
 import type { StoredMessage } from "./StoreOperation.ts"
 
-/** Frames from this size on are shared by several outboxes instead of copied to each; measured: a copy of 8 KiB costs
- * about as much as the extra buffer in a gathered write. */
+/** Kept frames from this size on are shared by outboxes instead of copied to each: a copy of 8 KiB costs about as much
+ * as the extra buffer in a gathered write. */
 const SHARED_BYTES = 8 * 1024
+/** Frames from this size on are not copied out of the chunk they arrived in: 64 KiB are at most four times as large. */
+const REFERRED_BYTES = 16 * 1024
 const EMPTY = new Uint8Array(0)
 const DUP = 0x08
 const RETAIN = 0x01
@@ -148,9 +150,12 @@ export class Message {
   /** This message, safe to hold after the turn: copied once however many sessions hold it. */
   keep(slab: Slab): Message {
     if (this.kept !== undefined) return this.kept
-    const at = slab.copy(this.source, this.frameStart, this.frameEnd)
     const copy = new Message()
-    copy.adopt(this, slab.block, at)
+    if (this.bytes >= REFERRED_BYTES) copy.adopt(this, this.source, this.frameStart)
+    else {
+      const at = slab.copy(this.source, this.frameStart, this.frameEnd)
+      copy.adopt(this, slab.block, at)
+    }
     copy.kept = copy
     copy.fansOut = this.fansOut
     this.kept = copy
@@ -186,11 +191,12 @@ export class Message {
   ): void {
     const header = PUBLISH | (dup ? DUP : 0) | (qos << 1) | (retain ? RETAIN : 0)
     if (this.isFrameFor(version, qos, identifiers, now)) {
-      if (this.fansOut && this.kept === this && this.frameEnd - this.frameStart >= SHARED_BYTES) {
+      const size = this.frameEnd - this.frameStart
+      if (size >= SHARED_BYTES && (size >= REFERRED_BYTES || this.kept === this)) {
         this.writeShared(outbox, header, packetId)
         return
       }
-      const at = outbox.reserve(this.frameEnd - this.frameStart)
+      const at = outbox.reserve(size)
       Encoder.stampPublish(this.source, this.frameStart, this.frameEnd, this.packetIdAt, outbox.buffer, at, packetId)
       outbox.buffer[at] = header
       return

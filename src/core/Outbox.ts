@@ -13,6 +13,8 @@ const FIRST_BYTES = 128
 const KEPT_BYTES = 1024
 /** Segments shared by all outboxes of a core for reuse: 32 × 64 KiB = 2 MiB. */
 const POOLED_SEGMENTS = 32
+/** From here on a buffer grows to a whole segment at once: those are reused, the sizes between would be garbage. */
+const DOUBLING_BYTES_MAX = 4 * 1024
 
 const EMPTY = new Uint8Array(0)
 
@@ -47,8 +49,9 @@ export class Outbox {
   private start = 0
   private segments: Array<Uint8Array> | undefined = undefined
   private segmentBytes = 0
-  /** Buffers handed over by the last `take`, for `recycle`. */
+  /** Full buffers handed over and not known to be in the kernel yet, for `recycle`. */
   private taken: Array<Uint8Array> | undefined = undefined
+  /** The buffer that the last `take` ended in. */
   private last: Uint8Array = EMPTY
   private readonly pool: OutboxPool
 
@@ -82,6 +85,7 @@ export class Outbox {
   take(): ReadonlyArray<Uint8Array> {
     this.dirty = false
     this.handedOver += this.bytes
+    if (this.last.length > 0) this.lend(this.last)
     this.last = this.buffer
     let out: Array<Uint8Array>
     if (this.segments === undefined) {
@@ -98,7 +102,7 @@ export class Outbox {
     return out
   }
 
-  /** The kernel has everything that was taken last: its buffers may be used again. */
+  /** The kernel has everything that was taken so far: its buffers may be used again. */
   recycle(): void {
     if (this.taken !== undefined) {
       for (const buffer of this.taken) this.pool.release(buffer)
@@ -109,18 +113,12 @@ export class Outbox {
     this.last = EMPTY
   }
 
-  /** What was taken last is still on its way: its buffers belong to the socket now. */
-  giveAway(): void {
-    this.taken = undefined
-    this.last = EMPTY
-  }
-
   private grow(size: number): number {
     const waiting = this.length - this.start
     const needed = waiting + size
     if (needed <= SEGMENT_BYTES) {
       let capacity = Math.max(FIRST_BYTES, this.buffer.length)
-      while (capacity < needed) capacity *= 2
+      while (capacity < needed) capacity = capacity >= DOUBLING_BYTES_MAX ? SEGMENT_BYTES : capacity * 2
       const larger = this.pool.allocate(capacity)
       larger.set(this.buffer.subarray(this.start, this.length))
       // A buffer whose earlier part is in a segment belongs to that segment; only an unshared one could be pooled, and
@@ -131,16 +129,20 @@ export class Outbox {
       return waiting
     }
     if (waiting > 0) {
-      if (this.start === 0) {
-        this.taken ??= []
-        this.taken.push(this.buffer)
-      }
       this.closeSegment()
     }
+    this.lend(this.buffer)
     this.buffer = this.pool.allocate(Math.max(SEGMENT_BYTES, size))
     this.start = 0
     this.length = size
     return 0
+  }
+
+  /** A slow socket may never be empty: then the collector takes what no list holds. */
+  private lend(buffer: Uint8Array): void {
+    if (buffer.length !== SEGMENT_BYTES) return
+    this.taken ??= []
+    if (this.taken.length < POOLED_SEGMENTS) this.taken.push(buffer)
   }
 
   private closeSegment(): void {

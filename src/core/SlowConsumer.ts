@@ -56,7 +56,9 @@ export const release = (core: CoreState, consumer: ServerConnection, now: number
   if (consumer.waiters === undefined) return
   for (const publisher of consumer.waiters) {
     publisher.waitsFor--
-    if (publisher.waitsFor === 0) core.unpause(publisher, PAUSED_BY_CONSUMER, now)
+    if (publisher.waitsFor > 0) continue
+    core.unpause(publisher, PAUSED_BY_CONSUMER, now)
+    core.continuing.push(publisher)
   }
   consumer.waiters = undefined
 }

@@ -12,7 +12,7 @@ abstract class DurableClient {
   protected readonly harness: CoreHarness
   readonly clientId: string
   readonly version: 4 | 5
-  /** Receive Maximum of 5.0; undefined: as much as the broker likes. */
+  /** Receive Maximum of the next connection, 5.0 only; undefined: as much as the broker likes. */
   receiveMaximum: number | undefined = undefined
   protected client: TestClient | undefined = undefined
   /** Whether CONNACK arrived on this connection. */
@@ -152,6 +152,7 @@ export class DurableSubscriber extends DurableClient {
   private readonly unreleased = new Set<number>()
   /** PUBLISH packets of this connection that were not answered to the end: Receive Maximum counts them. */
   private readonly unfinished = new Set<number>()
+  private mostUnfinished = Number.POSITIVE_INFINITY
 
   constructor(harness: CoreHarness, version: 4 | 5, qos: 1 | 2) {
     super(harness, "subscriber", version)
@@ -163,10 +164,15 @@ export class DurableSubscriber extends DurableClient {
     this.unfinished.clear()
   }
 
+  override reconnect(): void {
+    this.mostUnfinished = this.receiveMaximum ?? Number.POSITIVE_INFINITY
+    super.reconnect()
+  }
+
   private sawPublish(packetId: number): void {
     this.unfinished.add(packetId)
-    if (this.receiveMaximum !== undefined && this.unfinished.size > this.receiveMaximum) {
-      throw new Error(`${this.unfinished.size} messages are unanswered, more than ${this.receiveMaximum}.`)
+    if (this.unfinished.size > this.mostUnfinished) {
+      throw new Error(`${this.unfinished.size} messages are unanswered, more than ${this.mostUnfinished}.`)
     }
   }
 

@@ -114,9 +114,8 @@ describe("Outbox", () => {
     assert.strictEqual(sizes.length, 1)
     append(outbox, pattern(20, 1))
     const [chunk] = outbox.take()
-    outbox.giveAway()
     append(outbox, pattern(20, 2))
-    assertSame(chunk!, pattern(20, 1), "given away")
+    assertSame(chunk!, pattern(20, 1), "handed over")
     assert.strictEqual(sizes.length, 2)
   })
 
@@ -146,12 +145,16 @@ interface Handed {
   readonly expected: Uint8Array
 }
 
-/** Three outboxes of one pool; what is given away is looked at again at the end. */
+/** Three outboxes of one pool; what is handed over is looked at again when the kernel has it, or at the end. */
 const modelRun = (seed: number): void => {
   const next = random(seed)
   const { pool } = makePool()
-  const models = [0, 1, 2].map(() => ({ outbox: new Outbox(pool), written: [] as Array<Uint8Array>, total: 0 }))
-  const handed: Array<Handed> = []
+  const models = [0, 1, 2].map(() => ({
+    outbox: new Outbox(pool),
+    written: [] as Array<Uint8Array>,
+    total: 0,
+    handed: [] as Array<Handed>
+  }))
   for (let step = 0; step < 400; step++) {
     const model = models[next(3)]!
     const { outbox } = model
@@ -175,12 +178,16 @@ const modelRun = (seed: number): void => {
       model.total += expected.length
       assert.strictEqual(outbox.handedOver, model.total)
       assertSame(join(chunks), expected, `seed ${seed} step ${step}`)
-      if (choice < 17) outbox.recycle()
-      else {
-        outbox.giveAway()
-        handed.push({ chunks, expected })
+      model.handed.push({ chunks, expected })
+      if (choice < 17) {
+        checkHanded(model.handed, seed)
+        outbox.recycle()
       }
     }
   }
-  for (const { chunks, expected } of handed) assertSame(join(chunks), expected, `given away, seed ${seed}`)
+  for (const { handed } of models) checkHanded(handed, seed)
+}
+
+const checkHanded = (handed: Array<Handed>, seed: number): void => {
+  for (const { chunks, expected } of handed.splice(0)) assertSame(join(chunks), expected, `handed over, seed ${seed}`)
 }

@@ -178,7 +178,7 @@ describe("to a client", () => {
       assert.strictEqual(h.session("a")!.inflight.size, 0)
     })
 
-    it(`is sent again after a new connection, with DUP and its ids, in order [MQTT-4.4.0-1] (version ${version})`, () => {
+    it(`is sent again after a new connection, with DUP and its ids, in order [MQTT-4.4.0-1] (${version})`, () => {
       const { h, client, publisher } = pair(version)
       for (const name of ["one", "two", "three", "four", "five"]) publisher.publish("t", name, { qos: 1 })
       publisher.publish("t", "six", { qos: 2, packetId: 106 })

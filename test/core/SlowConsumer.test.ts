@@ -143,6 +143,54 @@ describe("a healthy consumer that is slower than its publisher", () => {
 })
 
 describe("a frozen consumer", () => {
+  it("keeps nobody from being read once it is known to be frozen", () => {
+    const harness = new CoreHarness({ config })
+    const frozen = subscriber(harness, "frozen")
+    const publisher = harness.connect("p")
+    frozen.freeze()
+    publisher.publish("t", payload(0))
+    harness.advance(1_500)
+    flood(publisher, "t", 1, 300)
+    assert.deepStrictEqual(publisher.readingChanges, [])
+  })
+
+  it("is waited for again when it has caught up", () => {
+    const harness = new CoreHarness({ config })
+    const reader = subscriber(harness, "r")
+    const publisher = harness.connect("p")
+    reader.freeze()
+    flood(publisher, "t", 0, 300)
+    harness.advance(2_000)
+    reader.accept()
+    reader.take()
+    const dropped = harness.core.stats.messagesDropped
+    reader.freeze()
+    flood(publisher, "t", 0, 300)
+    assert.isFalse(publisher.reading)
+    const received: Array<number> = []
+    for (let round = 0; round < 100; round++) {
+      reader.accept(10 * KIB)
+      harness.advance(10)
+      received.push(...numbers(reader))
+    }
+    assert.deepStrictEqual(received, upTo(300))
+    assert.strictEqual(harness.core.stats.messagesDropped, dropped)
+  })
+
+  it("is closed for its keep alive no later because somebody waits for it", () => {
+    const harness = new CoreHarness({ config })
+    const reader = harness.connect("r", { keepAliveSeconds: 1 })
+    reader.subscribe({ filter: "t", qos: 0 })
+    const publisher = harness.connect("p")
+    harness.advance(1_400)
+    reader.freeze()
+    flood(publisher, "t", 0, 60)
+    assert.isFalse(publisher.reading)
+    harness.advance(200)
+    assert.strictEqual(reader.ended, "drain")
+    assert.isTrue(publisher.reading)
+  })
+
   it("costs its publisher one pause, and the others no message", () => {
     const harness = new CoreHarness({ config, events: ["MessageDropped"] })
     const frozen = subscriber(harness, "frozen")
@@ -221,6 +269,26 @@ describe("a frozen consumer", () => {
     frozen.accept()
     received.push(...numbers(frozen))
     assert.deepStrictEqual(received, upTo(400))
+  })
+
+  it("gets again what was underway before what is new, when it comes back as slow as it was", () => {
+    const harness = new CoreHarness({ config: { ...config, queueMessagesMax: 2_000 } })
+    const options = { clean: false }
+    harness.connect("slow", options).subscribe({ filter: "t", qos: 1 })
+    const publisher = harness.connect("p")
+    flood(publisher, "t", 0, 150, 1)
+    const again = harness.open()
+    again.freeze()
+    again.connect("slow", options)
+    const received: Array<number> = []
+    for (let next = 150; next < 250; next++) {
+      again.accept(2 * KIB)
+      flood(publisher, "t", next, next + 1, 1)
+      received.push(...numbers(again))
+    }
+    again.accept()
+    received.push(...numbers(again))
+    assert.deepStrictEqual(received, upTo(250))
   })
 
   it("drops what its queue does not hold, by policy, and counts it", () => {

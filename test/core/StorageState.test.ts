@@ -83,9 +83,9 @@ describe("a store that is full or failed", () => {
     harness.storageState("full")
     publisher.send(
       publisher.publication("t", "1", { qos: 1, packetId: 1 }),
-      publisher.publication("t", "2", { qos: 2, packetId: 2 })
+      publisher.publication("t", "2", { qos: 2, packetId: 2 }),
+      publisher.publication("t", "3")
     )
-    publisher.publish("t", "3")
     assert.isFalse(publisher.reading)
     harness.advance(29_000)
     assert.deepStrictEqual(publisher.take(), [])

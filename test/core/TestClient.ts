@@ -208,6 +208,7 @@ export class TestClient {
   accept(bytes = Number.POSITIVE_INFINITY): void {
     this.window = bytes
     this.deliver()
+    if (this.bufferedBytes === 0) this.connection.outbox.recycle()
     if (!this.closed) this.harness.core.flushed(this.connection, this.bufferedBytes, this.harness.now)
     this.closeWhenDrained()
     this.harness.settle()
@@ -230,7 +231,6 @@ export class TestClient {
     this.deliver()
     const { bufferedBytes } = this
     if (bufferedBytes === 0) outbox.recycle()
-    else outbox.giveAway()
     harness.core.flushed(connection, bufferedBytes, harness.now)
   }
 
