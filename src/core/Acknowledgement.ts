@@ -60,7 +60,7 @@ export const pubRec = (
   }
   const repeated = outgoing.state === next
   outgoing.state = next
-  if (core.events.messages) MessageEvents.outgoingStatus(core, connection, outgoing, next, false)
+  if (core.events.messages) MessageEvents.outgoingStatus(core, connection, outgoing, next, session.hasResent(outgoing))
   // PUBREL only when state 4 is durable; a repeated PUBREC in state 4 waits behind the first in the same lane.
   const sequence = repeated ? 0 : SessionJournal.setOutgoing(core, session, outgoing)
   if (sequence === 0 && !connection.gated && !core.events.messages) {
@@ -70,7 +70,8 @@ export const pubRec = (
   }
   const released = (): void => {
     outgoing.state = outgoingAfter.pubRel[outgoing.state] ?? outgoing.state
-    if (core.events.messages) MessageEvents.outgoingStatus(core, connection, outgoing, outgoing.state, false)
+    if (!core.events.messages) return
+    MessageEvents.outgoingStatus(core, connection, outgoing, outgoing.state, session.hasResent(outgoing))
   }
   Output.acknowledge(core, connection, Output.PUBREL, packet.packetId, 0, sequence, released, now)
 }
@@ -100,7 +101,7 @@ const finish = (
   if (connection.unsent !== undefined) connection.unsent.delete(outgoing)
   SessionJournal.removeOutgoing(core, session, outgoing)
   if (core.events.messages) {
-    MessageEvents.outgoingStatus(core, connection, outgoing, 10, false)
+    MessageEvents.outgoingStatus(core, connection, outgoing, 10, session.hasResent(outgoing))
     MessageEvents.sent(core, connection, outgoing)
   }
   if (session.queue.length > 0 || connection.unsent !== undefined) Delivery.pump(core, session, now)

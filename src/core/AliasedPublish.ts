@@ -1,5 +1,6 @@
 /**
  * A 5.0 PUBLISH frame with a topic alias put in: copied from a frame without one, property bytes and payload untouched.
+ * A large payload can be left where it is, for all the outboxes that it goes to.
  *
  * Owns the bytes only; which alias a topic has is `OutgoingAliases.ts`.
  */
@@ -23,6 +24,7 @@ const readVarint = (source: Uint8Array, at: number): number => {
  * Appends the frame in `source[start, end)` with `alias`; with `known` the topic is left out.
  *
  * @param withId whether the frame has a packet id, which becomes `packetId`
+ * @param shared the payload of the frame, to be pointed to instead of copied
  */
 export const write = (
   outbox: Outbox,
@@ -33,7 +35,8 @@ export const write = (
   withId: boolean,
   packetId: number,
   alias: number,
-  known: boolean
+  known: boolean,
+  shared: Uint8Array | undefined
 ): void => {
   const topicAt = start + 1 + Varint.byteLength(readVarint(source, start + 1))
   const topicBytes = (source[topicAt]! << 8) | source[topicAt + 1]!
@@ -44,7 +47,8 @@ export const write = (
   const sentPropertyBytes = propertyBytes + ALIAS_BYTES
   const remaining =
     2 + sentTopicBytes + (withId ? 2 : 0) + Varint.byteLength(sentPropertyBytes) + ALIAS_BYTES + (end - restAt)
-  let at = outbox.reserve(1 + Varint.byteLength(remaining) + remaining)
+  const sharedBytes = shared === undefined ? 0 : shared.length
+  let at = outbox.reserve(1 + Varint.byteLength(remaining) + remaining - sharedBytes)
   const { buffer } = outbox
   buffer[at++] = header
   at = Varint.write(remaining, buffer, at)
@@ -59,5 +63,6 @@ export const write = (
   buffer[at++] = TOPIC_ALIAS
   buffer[at++] = alias >>> 8
   buffer[at++] = alias & 0xff
-  buffer.set(source.subarray(restAt, end), at)
+  buffer.set(source.subarray(restAt, end - sharedBytes), at)
+  if (shared !== undefined) outbox.appendShared(shared)
 }

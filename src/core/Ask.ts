@@ -4,13 +4,14 @@
  * The connection that a question is about waits for the answer; no other does. An answer comes back through
  * `BrokerCore.answered`; one for a connection that has ended meanwhile is ignored.
  */
+import type { ConnectionId } from "./ConnectionId.ts"
 import type { ProtocolVersion, QoS } from "../protocol/Packet.ts"
 import type { Properties } from "../protocol/Property.ts"
 
 export interface SessionRequest {
   readonly _tag: "SessionRequest"
   readonly askId: number
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   readonly clientId: string
   readonly userName: string
   readonly password: Uint8Array | undefined
@@ -23,18 +24,32 @@ export interface SessionRequest {
 export interface SubscribeRequest {
   readonly _tag: "Subscribe"
   readonly askId: number
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   readonly clientId: string
   readonly userName: string
+  /** "resume": the session has it already, and its client comes back. */
+  readonly stage: "subscribe" | "resume"
+  /** As it was sent: with `$share/name/` for a shared subscription. */
   readonly topicFilter: string
+  /** Without `$share/name/`: what decides which messages it means. */
+  readonly filter: string
+  /** Of a shared subscription; "": it is not one. */
+  readonly shareName: string
   readonly requestedQos: QoS
 }
 
-/** Asked after topic aliases are resolved; for wills (at CONNECT) and in-process messages are not asked. */
+/**
+ * Asked after topic aliases are resolved, and never for in-process messages. A message at QoS 2 is asked about when it
+ * comes and again when it is released, a will when its client connects and again when it is to be published: rights may
+ * have been taken away in between.
+ */
 export interface PublishRequest {
   readonly _tag: "Publish"
   readonly askId: number
-  readonly connectionId: string
+  /** publish: PUBLISH, release: PUBREL, connect: the will of a CONNECT, will: a will that is due. */
+  readonly stage: "publish" | "release" | "connect" | "will"
+  /** "" for a will that is due: its connection has ended. */
+  readonly connectionId: ConnectionId | ""
   readonly clientId: string
   readonly userName: string
   readonly topic: string
@@ -48,7 +63,7 @@ export interface PublishRequest {
 export interface Authenticate {
   readonly _tag: "Authenticate"
   readonly askId: number
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   readonly clientId: string
   readonly userName: string
   readonly method: string

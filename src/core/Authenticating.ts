@@ -14,6 +14,7 @@ import * as Disconnection from "./Disconnection.ts"
 import * as Output from "./Output.ts"
 import * as Question from "./Question.ts"
 import type { Authentication, AuthenticationOutcome, ServerConnection } from "./ServerConnection.ts"
+import * as Supervision from "./Supervision.ts"
 
 /** The first step of a CONNECT that names a method. */
 export const begin = (
@@ -61,20 +62,27 @@ const ask = (
   data: Uint8Array | undefined,
   now: number
 ): void => {
-  const { method, outcome, step } = authentication
+  const { method, step } = authentication
   const { clientId, userName, id: connectionId } = connection
   const again = connection.phase === "connected"
   const make = (askId: number) =>
     ({ _tag: "Authenticate", askId, connectionId, clientId, userName, method, data, step, again }) as const
   const answered = (answer: Answer, later: number): void => {
     authentication.step++
-    if (ReasonCode.isFailure(answer.reasonCode)) {
-      if (again) end(core, connection, answer, later)
-      else outcome.refused(answer, later)
-    } else if (answer.reasonCode === ReasonCode.ContinueAuthentication) {
+    if (answer.reasonCode === ReasonCode.ContinueAuthentication) {
       authentication.underway = true
       send(core, connection, ReasonCode.ContinueAuthentication, method, answer.authenticationData)
-    } else if (again) send(core, connection, ReasonCode.Success, method, answer.authenticationData)
+      // The connect timeout stood still for the hook; now it is the client that is waited for.
+      Supervision.watch(core, connection, later)
+      return
+    }
+    // Let go: it holds the CONNECT with its password, and this connection may live for years.
+    const { outcome } = authentication
+    authentication.outcome = undefined
+    if (ReasonCode.isFailure(answer.reasonCode)) {
+      if (outcome === undefined) end(core, connection, answer, later)
+      else outcome.refused(answer, later)
+    } else if (outcome === undefined) send(core, connection, ReasonCode.Success, method, answer.authenticationData)
     else outcome.succeeded(answer.authenticationData, later)
   }
   Question.ask(core, connection, make, answered, now)

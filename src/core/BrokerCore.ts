@@ -5,6 +5,7 @@
  * It only forwards to the modules that own each concept, and never throws on anything a client sends. It knows no
  * socket, clock or store: the shell hands over the time, empties the lists after each call, and reports back.
  */
+import * as ConnectionId from "./ConnectionId.ts"
 import type { DecodedPublish } from "../protocol/Decoder.ts"
 import { Decoder } from "../protocol/Decoder.ts"
 import type { Packet } from "../protocol/Packet.ts"
@@ -18,15 +19,18 @@ import * as Connecting from "./Connecting.ts"
 import { type CoreOptions, CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Disconnection from "./Disconnection.ts"
+import * as Frames from "./Frames.ts"
 import type { StorageState } from "./Journal.ts"
 import { Message, type Parts } from "./Message.ts"
 import { Outbox } from "./Outbox.ts"
 import * as Output from "./Output.ts"
 import * as Publishing from "./Publishing.ts"
 import * as Question from "./Question.ts"
+import * as RetainedMessages from "./RetainedMessages.ts"
 import * as Routing from "./Routing.ts"
 import { type ConnectionInfo, PAUSED_BY_JOURNAL, ServerConnection } from "./ServerConnection.ts"
 import { Session } from "./Session.ts"
+import * as SessionImage from "./SessionImage.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
 import type { StoreRecord } from "./StoreOperation.ts"
@@ -82,11 +86,20 @@ export class BrokerCore {
   get sessions(): ReadonlyMap<string, Session> {
     return this.core.sessions
   }
+  /** Sessions whose removal is being told: they are gone for everybody but who looks at them. */
+  get departing(): ReadonlySet<Session> {
+    return this.core.departing
+  }
   get retained() {
     return this.core.retained
   }
   get subscriptionCount(): number {
     return this.core.router.size
+  }
+
+  /** The id of a connection that is not open yet: pass it to `open`. */
+  nextConnectionId(): ConnectionId.ConnectionId {
+    return this.core.nextConnectionId()
   }
 
   /** A transport is up. */
@@ -99,7 +112,8 @@ export class BrokerCore {
       topicLevelsMax,
       userPropertiesMax
     })
-    const connection = new ServerConnection(core.nextConnectionId(), info, decoder, new Outbox(core.pool), now)
+    const id = info.connectionId === undefined ? core.nextConnectionId() : ConnectionId.fromText(info.connectionId)
+    const connection = new ServerConnection(id, info, decoder, new Outbox(core.pool), now)
     core.connections.set(connection.id, connection)
     core.stats.connectionsTotal++
     Supervision.watch(core, connection, now)
@@ -132,6 +146,11 @@ export class BrokerCore {
     this.settle(now)
   }
 
+  /** An interrupt took a message at QoS 0 out of what waited for the connection's socket. */
+  interrupted(connection: ServerConnection, topic: string): void {
+    Delivery.drop(this.core, connection.clientId, topic, 0, "interrupted")
+  }
+
   /** The transport is gone. Repeating it changes nothing. */
   closed(
     connection: ServerConnection,
@@ -149,6 +168,11 @@ export class BrokerCore {
     if (question === undefined) return
     const { connection } = question
     core.questions.delete(askId)
+    if (connection === undefined) {
+      question.answered(answer, now)
+      this.settle(now)
+      return
+    }
     connection.askId = 0
     Question.letGo(core, connection, now)
     core.current = connection
@@ -162,6 +186,10 @@ export class BrokerCore {
   stored(sequence: number, now: number): void {
     const { core } = this
     core.journal.stored(sequence)
+    for (const [clientId, removal] of core.removals) {
+      if (removal > core.journal.durable) break
+      core.removals.delete(clientId)
+    }
     const roomy = core.journal.bytes <= core.config.journalBytesMax
     for (const connection of core.gated) {
       this.release(connection, now)
@@ -216,6 +244,50 @@ export class BrokerCore {
     return undefined
   }
 
+  /** Whoever was told of the removal of a session has had time to look at it. */
+  depart(session: Session): void {
+    if (this.core.departing.delete(session)) session.forget()
+  }
+
+  /** The session of a client, also while its removal is being told. */
+  sessionOf(clientId: string): Session | undefined {
+    const session = this.core.sessions.get(clientId)
+    return session ?? [...this.core.departing].find((each) => each.clientId === clientId)
+  }
+
+  /** The session as it is now, connected or not; its payloads are views of the core's bytes. */
+  sessionImage(clientId: string, now: number): SessionImage.SessionImage | undefined {
+    const session = this.sessionOf(clientId)
+    return session === undefined ? undefined : SessionImage.take(session, now)
+  }
+
+  /** Puts a session in, whole, in place of the one that its client id has; or says why not, and nothing has changed. */
+  loadSession(image: SessionImage.SessionImage, now: number): SessionImage.Refusal | undefined {
+    const refusal = SessionImage.put(this.core, image, now)
+    this.settle(now)
+    return refusal
+  }
+
+  /** A retained message that nobody is sent: what is wrong with it, or why there is no room for it. */
+  setRetained(parts: Parts, now: number): ProtocolError | "store" | "retainedMessagesMax" | undefined {
+    const { core } = this
+    const { payload, properties, qos, topic } = parts
+    const error = Topic.validateName(topic, core.config.topicLevelsMax)
+    if (error !== undefined) return error
+    if (core.journal.refusing) return "store"
+    const message = { topic, payload: payload.slice(), qos, retain: true, properties }
+    const reasonCode = RetainedMessages.set(core, Message.fromParts(message, core.nextMessageId(), undefined, now))
+    return reasonCode === ReasonCode.Success ? undefined : "retainedMessagesMax"
+  }
+
+  /** Whether there was one. */
+  removeRetained(topic: string): boolean {
+    const { core } = this
+    const found = core.retained.get(topic) !== undefined
+    RetainedMessages.remove(core, topic)
+    return found
+  }
+
   /** What an in-process message waits for when it must be durable. */
   publishedSequence(): number {
     return this.core.journal.sequence
@@ -264,6 +336,7 @@ export class BrokerCore {
     const { core } = this
     const { decoder } = connection
     const before = core.journal.sequence
+    const framed = core.events.frames !== "none"
     core.current = connection
     while (!connection.holding && connection.waitsFor === 0) {
       const packet = decoder.next()
@@ -271,6 +344,7 @@ export class BrokerCore {
         if (decoder.error !== undefined) Disconnection.fail(core, connection, decoder.error, now)
         break
       }
+      if (framed) Frames.tell(core.events, connection, "received", packet)
       this.handle(connection, packet, now)
     }
     core.current = undefined

@@ -1,6 +1,7 @@
 /**
  * CONNECT to CONNACK: identity, permission, takeover, session, what was negotiated, redelivery.
  */
+import * as Encoder from "../protocol/Encoder.ts"
 import type { ConnAck, Connect } from "../protocol/Packet.ts"
 import { ProtocolError } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
@@ -14,7 +15,9 @@ import * as Disconnection from "./Disconnection.ts"
 import { Message } from "./Message.ts"
 import { OutgoingAliases } from "./OutgoingAliases.ts"
 import * as Output from "./Output.ts"
+import * as PublishPermission from "./PublishPermission.ts"
 import * as Question from "./Question.ts"
+import * as Resuming from "./Resuming.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
@@ -40,7 +43,7 @@ export const connect = (core: CoreState, connection: ServerConnection, packet: C
     refuse(core, connection, refusal, undefined, now)
     return
   }
-  connection.clientId = packet.clientId === "" ? core.nextClientId() : packet.clientId
+  connection.clientId = packet.clientId === "" ? freeClientId(core) : packet.clientId
   connection.userName = packet.userName ?? ""
   connection.phase = "connecting"
   const method = packet.properties?.authenticationMethod
@@ -50,7 +53,37 @@ export const connect = (core: CoreState, connection: ServerConnection, packet: C
 
 const decide = (core: CoreState, connection: ServerConnection, packet: Connect, now: number): void => {
   if (core.installed.sessionRequest) askPermission(core, connection, packet, now)
-  else accept(core, connection, packet, now)
+  else permitted(core, connection, packet, now)
+}
+
+/** The client may connect: now its will, and the subscriptions that it comes back to. */
+const permitted = (core: CoreState, connection: ServerConnection, packet: Connect, now: number): void => {
+  const { will } = packet
+  if (will === undefined || !core.installed.publish) {
+    resume(core, connection, packet, now)
+    return
+  }
+  const answered = ({ reasonCode, reasonString }: Answer, later: number): void => {
+    const refusal = refusalOf(core, packet)
+    if (refusal !== undefined) refuse(core, connection, refusal, undefined, later)
+    else if (ReasonCode.isFailure(reasonCode)) refuse(core, connection, refusalCode(reasonCode), reasonString, later)
+    else resume(core, connection, packet, later)
+  }
+  PublishPermission.ask(core, connection, "connect", will, will.topic, answered, now)
+}
+
+const resume = (core: CoreState, connection: ServerConnection, packet: Connect, now: number): void => {
+  const session = core.sessions.get(connection.clientId)
+  if (session === undefined || packet.cleanStart || !isOwn(core, connection, session)) {
+    accept(core, connection, packet, now)
+    return
+  }
+  const rechecked = (grants: Resuming.Grants, later: number): void => {
+    const refusal = refusalOf(core, packet)
+    if (refusal !== undefined) refuse(core, connection, refusal, undefined, later)
+    else accept(core, connection, packet, later, grants)
+  }
+  if (!Resuming.recheck(core, connection, session, rechecked, now)) accept(core, connection, packet, now)
 }
 
 /** [MQTT-4.12.0-1]: whoever named a method proves itself first; who may connect at all is asked after that. */
@@ -64,7 +97,10 @@ const authenticate = (
   const outcome = {
     succeeded: (data: Uint8Array | undefined, later: number) => {
       connection.authenticationData = data
-      decide(core, connection, packet, later)
+      // Looked at again: many may have proved themselves while there was room for one.
+      const refusal = refusalOf(core, packet)
+      if (refusal !== undefined) refuse(core, connection, refusal, undefined, later)
+      else decide(core, connection, packet, later)
     },
     refused: ({ reasonCode, reasonString }: Answer, later: number) =>
       refuse(core, connection, refusalCode(reasonCode), reasonString, later)
@@ -75,6 +111,13 @@ const authenticate = (
 /** A hook may refuse with any code; one that CONNACK does not have becomes "unspecified". */
 const refusalCode = (code: number): ConnAck["reasonCode"] =>
   ReasonCode.isAllowed("ConnAck", "server", code) ? code : ReasonCode.UnspecifiedError
+
+/** [MQTT-3.1.3-6], [MQTT-3.1.3-7]: nobody else's, whatever clients call themselves. */
+const freeClientId = (core: CoreState): string => {
+  let clientId = core.nextClientId()
+  while (core.sessions.has(clientId)) clientId = core.nextClientId()
+  return clientId
+}
 
 /** What can be refused without asking anybody: a CONNACK reason code in 5.0 terms. */
 const refusalOf = (core: CoreState, packet: Connect): ConnAck["reasonCode"] | undefined => {
@@ -123,7 +166,7 @@ const askPermission = (core: CoreState, connection: ServerConnection, packet: Co
     // Looked at again: many may have been asked about while there was room for one.
     const refusal = refusalOf(core, packet)
     if (refusal !== undefined) refuse(core, connection, refusal, undefined, later)
-    else if (!ReasonCode.isFailure(reasonCode)) accept(core, connection, packet, later)
+    else if (!ReasonCode.isFailure(reasonCode)) permitted(core, connection, packet, later)
     else refuse(core, connection, refusalCode(reasonCode), reasonString, later)
   }
   Question.ask(core, connection, make, answered, now)
@@ -143,7 +186,13 @@ const refuse = (
   Disconnection.close(core, connection, false, now, { statusCode: 0, description })
 }
 
-const accept = (core: CoreState, connection: ServerConnection, packet: Connect, now: number): void => {
+const accept = (
+  core: CoreState,
+  connection: ServerConnection,
+  packet: Connect,
+  now: number,
+  grants?: Resuming.Grants
+): void => {
   const { clientId } = connection
   const before = core.journal.sequence
   const former = core.sessions.get(clientId)
@@ -159,13 +208,13 @@ const accept = (core: CoreState, connection: ServerConnection, packet: Connect, 
   }
   // Looked up again: a session that ended with its connection is gone by now.
   let session = core.sessions.get(clientId)
-  if (session !== undefined && packet.cleanStart) {
+  if (session !== undefined && (packet.cleanStart || !isOwn(core, connection, session))) {
     Sessions.remove(core, session, now) // [MQTT-3.1.4-4]
     session = undefined
   }
   const sessionPresent = session !== undefined
   session ??= Sessions.create(core, clientId)
-  Sessions.resumed(core, session)
+  Sessions.resumed(core, session, now)
   const wasDurable = session.durable
   negotiate(core, connection, session, packet, now)
   // From now on it ends with its connection, and a crash is such an end.
@@ -173,14 +222,23 @@ const accept = (core: CoreState, connection: ServerConnection, packet: Connect, 
   connection.session = session
   session.owner = connection
   session.userName = connection.userName
+  session.unclaimed = false
   SessionJournal.putSession(core, session)
+  if (grants !== undefined && sessionPresent) Resuming.apply(core, connection, session, grants)
   const connAck: ConnAck = {
     _tag: "ConnAck",
     sessionPresent,
     reasonCode: ReasonCode.Success,
     properties: packet.protocolVersion === 5 ? connAckProperties(core, connection, session, packet) : undefined
   }
-  const sequence = core.journal.sequence === before ? 0 : core.journal.sequence
+  if (Encoder.byteLength(connAck, connection.version) > connection.sendBytesMax) {
+    // It may not be sent [MQTT-3.1.2-24], and nothing may be sent before it [MQTT-3.2.0-1].
+    const description = "The client's Maximum Packet Size leaves no room for a CONNACK."
+    Disconnection.close(core, connection, false, now, { statusCode: 0, description })
+    return
+  }
+  // Also when it is an earlier connection's clean start that is not durable yet: a crash would bring back what was.
+  const sequence = core.journal.sequence === before ? (core.removals.get(clientId) ?? 0) : core.journal.sequence
   // Nothing precedes a pending CONNACK: no input is handled and nothing is delivered until it is released.
   if (sequence > core.journal.durable) Question.hold(core, connection)
   const released = (later: number): void => start(core, connection, session, sessionPresent, later)
@@ -188,6 +246,10 @@ const accept = (core: CoreState, connection: ServerConnection, packet: Connect, 
   // Redelivery follows the CONNACK's bytes: `start` only opened the way.
   if (connection.phase === "connected") redeliver(core, connection, now)
 }
+
+/** A client id is no proof: what one user left waiting, another who comes with it does not inherit. */
+const isOwn = (core: CoreState, connection: ServerConnection, session: Session): boolean =>
+  session.unclaimed || session.userName === connection.userName || !core.config.sessionsBoundToUserNames
 
 const negotiate = (
   core: CoreState,
@@ -266,7 +328,7 @@ const start = (
   now: number
 ): void => {
   connection.phase = "connected"
-  session.connection = connection
+  session.setConnection(connection)
   connection.receivedAt = now
   Supervision.watch(core, connection, now)
   // What PUBREL released before the connection was lost is durable by now: its PUBCOMP needs no memory any more.

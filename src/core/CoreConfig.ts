@@ -11,6 +11,9 @@ export type QueueOverflow = "drop-newest" | "drop-oldest" | "disconnect"
 /** Session expiry interval that means "never" [MQTT-3.1.2.11.2]. */
 export const NEVER_EXPIRES = 0xffff_ffff
 
+/** What a client before 5.0, which cannot be told, gets for a message that it may not publish. */
+export type RefusedPublish = "acknowledge" | "close"
+
 export interface CoreConfig {
   /** Largest packet accepted from a client, and told to it as Maximum Packet Size. Bytes; beyond: 0x95, close. */
   readonly packetBytesMax: number
@@ -28,6 +31,8 @@ export interface CoreConfig {
   readonly idleTimeoutSeconds: number
   /** Most sessions, connected or not. Beyond: CONNACK 0x97. */
   readonly sessionsMax: number
+  /** Whether a session is only resumed by the user name that made it; for another it ends, and a new one begins. */
+  readonly sessionsBoundToUserNames: boolean
   /** Longest session expiry granted, in seconds (3.1.1's CleanSession=0 too); 0xFFFFFFFF: no cap. */
   readonly sessionExpirySecondsMax: number
   /** Most subscriptions of one session. Beyond: 0x97 for that filter. */
@@ -42,6 +47,10 @@ export interface CoreConfig {
   readonly queueBytesMax: number
   /** What happens to a message that finds the queue full. */
   readonly queueOverflow: QueueOverflow
+  /** Whether a 3.1 or 3.1.1 client's refused message is acknowledged and dropped, or closes its connection. */
+  readonly refusedPublish: RefusedPublish
+  /** Whether the subscriptions of a session are put to the subscribe hook again when its client comes back. */
+  readonly recheckSubscriptions: boolean
   /** Whether QoS 0 messages are kept for sessions that are offline. */
   readonly queueQos0: boolean
   /** Most bytes waiting for one connection's socket. Beyond: QoS 0 is dropped and counted, QoS 1 and 2 queue. */
@@ -69,6 +78,7 @@ export const defaults: CoreConfig = {
   keepAliveSecondsMax: 0,
   idleTimeoutSeconds: 0,
   sessionsMax: 100_000,
+  sessionsBoundToUserNames: true,
   sessionExpirySecondsMax: NEVER_EXPIRES,
   subscriptionsPerSessionMax: 10_000,
   receiveMaximum: 1_000,
@@ -76,6 +86,8 @@ export const defaults: CoreConfig = {
   queueMessagesMax: 1_000,
   queueBytesMax: 16 * 1024 * 1024,
   queueOverflow: "drop-newest",
+  refusedPublish: "acknowledge",
+  recheckSubscriptions: true,
   queueQos0: false,
   outboxBytesMax: 8 * 1024 * 1024,
   drainTimeoutSeconds: 30,

@@ -4,12 +4,13 @@
  * An event is built only while somebody listens to its kind: `CoreEvents.wants` is one flag a kind, written by the
  * shell. Events that only a listener or the shell can know of (Error, Log, SSLStatus) are the shell's.
  */
+import type { ConnectionId } from "./ConnectionId.ts"
 import type { QoS } from "../protocol/Packet.ts"
 import type { IncomingState, OutgoingState } from "./MessageState.ts"
 
 export interface MessageMetadata {
   /** "" for a message that waits for a client that is not connected. */
-  readonly connectionId: string
+  readonly connectionId: ConnectionId | ""
   readonly clientId: string
   /** Unique among the messages of one broker process. */
   readonly messageId: number
@@ -23,14 +24,14 @@ export interface MessageMetadata {
 /** The transport is up: `statusCode` is 0, or the documented code of a failed handshake. */
 export interface Connected {
   readonly _tag: "Connected"
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   readonly statusCode: number
   readonly description: string
 }
 
 export interface Disconnected {
   readonly _tag: "Disconnected"
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   /** "" when the client never got as far as a session. */
   readonly clientId: string
   readonly statusCode: number
@@ -40,7 +41,7 @@ export interface Disconnected {
 /** A CONNECT was accepted and its CONNACK released. */
 export interface SessionStarted {
   readonly _tag: "SessionStarted"
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   readonly clientId: string
   readonly userName: string
   readonly sessionPresent: boolean
@@ -54,7 +55,7 @@ export interface SessionRemoved {
 
 export interface Subscribed {
   readonly _tag: "Subscribed"
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   readonly clientId: string
   readonly topicFilter: string
   readonly requestedQos: QoS
@@ -64,7 +65,7 @@ export interface Subscribed {
 
 export interface Unsubscribed {
   readonly _tag: "Unsubscribed"
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   readonly clientId: string
   readonly topicFilter: string
 }
@@ -80,7 +81,7 @@ export interface IncomingMessageStatus extends MessageMetadata {
 
 export interface MessageReceived {
   readonly _tag: "MessageReceived"
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   readonly clientId: string
   readonly messageId: number
 }
@@ -96,7 +97,7 @@ export interface OutgoingMessageStatus extends MessageMetadata {
 
 export interface MessageSent {
   readonly _tag: "MessageSent"
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   readonly clientId: string
   readonly messageId: number
 }
@@ -107,13 +108,13 @@ export interface MessageDropped {
   readonly clientId: string
   readonly topic: string
   readonly qos: QoS
-  readonly reason: "outbox-full" | "queue-full" | "too-large" | "expired" | "offline"
+  readonly reason: "outbox-full" | "queue-full" | "too-large" | "expired" | "offline" | "unsubscribed" | "interrupted"
 }
 
 /** A client broke the protocol; `errorCode` is the documented 600 or 601. */
 export interface ProtocolFailure {
   readonly _tag: "ProtocolFailure"
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   readonly clientId: string
   readonly errorCode: 600 | 601
   readonly reasonCode: number
@@ -137,6 +138,14 @@ export type CoreEvent =
   | ProtocolFailure
 
 export type CoreEventTag = CoreEvent["_tag"]
+
+/** A packet in words. Not an event: it only becomes a line of the log. */
+export interface Frame {
+  readonly _tag: "Frame"
+  readonly connectionId: ConnectionId
+  readonly clientId: string
+  readonly text: string
+}
 
 export const tags: ReadonlyArray<CoreEventTag> = [
   "Connected",
@@ -163,7 +172,9 @@ export class CoreEvents {
   >
   /** True while any of the per-message kinds is wanted: the one branch the packet path pays. */
   messages = false
-  private pending: Array<CoreEvent> = []
+  /** Whether packets are told in words, and with their payloads. */
+  frames: "none" | "masked" | "whole" = "none"
+  private pending: Array<CoreEvent | Frame> = []
 
   want(tag: CoreEventTag, wanted: boolean): void {
     this.wants[tag] = wanted
@@ -177,7 +188,7 @@ export class CoreEvents {
       wants.MessageSent
   }
 
-  push(event: CoreEvent): void {
+  push(event: CoreEvent | Frame): void {
     this.pending.push(event)
   }
 
@@ -185,7 +196,7 @@ export class CoreEvents {
     return this.pending.length === 0
   }
 
-  take(): ReadonlyArray<CoreEvent> {
+  take(): ReadonlyArray<CoreEvent | Frame> {
     const events = this.pending
     this.pending = []
     return events

@@ -4,6 +4,7 @@
  * Owns the collections and the lists that the shell drains. Behaviour is in the modules that take a `CoreState`;
  * `BrokerCore` forwards the world's calls to them.
  */
+import * as ConnectionId from "./ConnectionId.ts"
 import type { Answer, Ask, Installed } from "./Ask.ts"
 import type { CoreConfig } from "./CoreConfig.ts"
 import { CoreEvents } from "./CoreEvent.ts"
@@ -46,7 +47,8 @@ export interface Close {
 
 /** What to do with the answer to an open question. */
 export interface Question {
-  readonly connection: ServerConnection
+  /** Who waits for it; undefined: nobody does. */
+  readonly connection: ServerConnection | undefined
   readonly answered: (answer: Answer, now: number) => void
 }
 
@@ -62,6 +64,8 @@ export class CoreState {
   readonly router = new Router()
   readonly retained = new RetainedTree<Message>()
   readonly sessions = new Map<string, Session>()
+  /** Removed, and shown until whoever was told of it has looked. */
+  readonly departing = new Set<Session>()
   readonly connections = new Map<string, ServerConnection>()
   /** Messages: those that are retained and expire. */
   readonly deadlines = new Deadlines<ServerConnection | Session | Message>(DEADLINE_GRANULARITY_MILLIS)
@@ -86,6 +90,11 @@ export class CoreState {
   readonly questions = new Map<number, Question>()
   /** Connections with something behind their gate, or not read because the journal is too long. */
   readonly gated = new Set<ServerConnection>()
+  /**
+   * Sessions whose removal is not durable yet, by client id: the journal sequence of it, oldest first. A crash would
+   * bring them back, so no client may be told before that it has a new one.
+   */
+  readonly removals = new Map<string, number>()
   /** Connections that hold a packet back until the store accepts work again. */
   readonly refused = new Set<ServerConnection>()
 
@@ -116,8 +125,8 @@ export class CoreState {
     return ++this.messageIds
   }
 
-  nextConnectionId(): string {
-    return String(++this.connectionIds)
+  nextConnectionId(): ConnectionId.ConnectionId {
+    return ConnectionId.fromNumber(++this.connectionIds)
   }
 
   nextAskId(): number {
@@ -130,6 +139,12 @@ export class CoreState {
 
   sawMessageId(messageId: number): void {
     if (messageId > this.messageIds) this.messageIds = messageId
+  }
+
+  /** The number that a message had elsewhere, where nothing here has it. */
+  adoptMessageId(messageId: number): number {
+    this.messageIds = Math.max(this.messageIds + 1, messageId)
+    return this.messageIds
   }
 
   /** The connection has bytes to be taken at the end of the turn. */

@@ -15,7 +15,7 @@ import { merge, type Receiver, type Route } from "./Router.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
-import type { SharedGroup } from "./SharedGroup.ts"
+import type { Member, SharedGroup } from "./SharedGroup.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
 
 /** From this payload on a message to several receivers is kept, so that their outboxes can share it. */
@@ -37,11 +37,12 @@ export const deliverAll = (core: CoreState, passing: Message, route: Route, now:
   return count
 }
 
-/** One member gets it [MQTT-4.8.2-3]; a message that nobody can have is dropped. */
+/** One member gets it [MQTT-4.8.2-3]; a message of QoS 1 or 2 that nobody can have is dropped and counted. */
 const deliverShared = (core: CoreState, group: SharedGroup, message: Message, now: number): void => {
-  const member = group.pick((session) => isReady(core, session, message.qos))
+  const member = group.pick((session) => isReady(core, session, message.qos)) ?? fallback(core, group, message.qos)
   if (member === undefined) {
-    drop(core, "", message.topic, message.qos, "offline")
+    // At QoS 0 nobody who is away loses anything that was promised.
+    if (message.qos > 0) drop(core, "", message.topic, message.qos, "offline")
     return
   }
   const { session, subscription } = member
@@ -58,6 +59,17 @@ const isReady = (core: CoreState, session: Session, qos: QoS): boolean => {
   if (qos > 0 && session.inflight.size >= connection.sendMaximum) return false
   return SlowConsumer.hasRoom(core, connection)
 }
+
+/** The member that keeps a message while nobody is ready; at QoS 0 one that may at least be sent it. */
+const fallback = (core: CoreState, group: SharedGroup, qos: QoS): Member | undefined => {
+  const waits = qos > 0 || core.config.queueQos0
+  return (waits ? group.keeper((member) => keeps(core, member, qos)) : undefined) ?? group.firstConnected
+}
+
+/** Whether a message for a member that cannot be sent it now has a queue to wait in. */
+const keeps = (core: CoreState, { session, subscription }: Member, qos: QoS): boolean =>
+  // A session whose CONNACK waits for the store is about to be there, also one that ends with its connection.
+  (session.durable || session.owner !== undefined) && (Math.min(qos, subscription.qos) > 0 || core.config.queueQos0)
 
 /**
  * A session has ended: what a shared subscription gave it goes to another member, except QoS 2 messages that are
@@ -180,6 +192,7 @@ const sendQos0 = (
 const mayTransmit = (core: CoreState, session: Session, connection: ServerConnection, now: number): boolean =>
   connection.unsent === undefined &&
   session.inflight.size < connection.sendMaximum &&
+  (connection.gatedBytes === 0 || connection.gatedBytes + connection.waitingBytes <= core.config.outboxBytesMax) &&
   SlowConsumer.admits(core, connection, now)
 
 /** Gives a message its packet id and sends it; `isNew` when the store does not know it yet. */
@@ -203,7 +216,7 @@ const transmit = (
     return
   }
   if (!session.inflight.allocate(next)) return
-  if (isNew && core.events.messages) MessageEvents.outgoingStatus(core, connection, next, 1, false)
+  if (isNew && core.events.messages) MessageEvents.waiting(core, session, next)
   next.state = (qos === 1 ? outgoingAfter.sendQos1 : outgoingAfter.sendQos2)[next.state]!
   const sequence = isNew
     ? SessionJournal.putOutgoing(core, session, next)
@@ -306,7 +319,9 @@ export const resend = (core: CoreState, session: Session, connection: ServerConn
     else {
       next.state = outgoingAfter.pubRel[next.state] ?? next.state
       Output.acknowledge(core, connection, Output.PUBREL, next.packetId, 0, 0, undefined, now)
-      if (core.events.messages) MessageEvents.outgoingStatus(core, connection, next, next.state, true)
+      if (core.events.messages) {
+        MessageEvents.outgoingStatus(core, connection, next, next.state, session.hasResent(next))
+      }
     }
   }
   connection.unsent = unsent.size === 0 ? undefined : unsent
@@ -330,7 +345,10 @@ const resendUnsent = (
       session.inflight.delete(next.packetId)
       SessionJournal.removeOutgoing(core, session, next)
       drop(core, session.clientId, next.message.topic, next.qos, "too-large")
-    } else writePublish(core, connection, next, true, now)
+    } else {
+      session.resentThrough = next.order
+      writePublish(core, connection, next, true, now)
+    }
   }
   connection.unsent = undefined
 }

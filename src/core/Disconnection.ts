@@ -4,7 +4,7 @@
  * Owns the order of it: tell the client, let the session go, ask the shell for the close. Never throws, never leaves
  * a session attached to a dead connection.
  */
-import type { ConnAck, Disconnect } from "../protocol/Packet.ts"
+import type { Disconnect } from "../protocol/Packet.ts"
 import { ProtocolError } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { CoreState } from "./CoreState.ts"
@@ -47,24 +47,25 @@ export const fail = (core: CoreState, connection: ServerConnection, error: Proto
       description: error.message
     })
   }
-  if (connection.phase === "awaiting-connect") refuseUnread(core, connection, error)
+  if (connection.phase === "awaiting-connect" || connection.phase === "connecting") refuse(core, connection, error)
   if (connection.phase === "connected") end(core, connection, error.reasonCode, error.message, now)
   else close(core, connection, true, now, { statusCode: error.code, description: error.message })
   connection.failure = { statusCode: error.code, description: error.message }
 }
 
-/** A fault inside CONNECT: 5.0 is told in CONNACK; older versions only have words for a wrong version. */
-const refuseUnread = (core: CoreState, connection: ServerConnection, error: ProtocolError): void => {
+/**
+ * A fault inside CONNECT, or in the authentication that it began: 5.0 is told in CONNACK; older versions only have
+ * words for a wrong version.
+ */
+const refuse = (core: CoreState, connection: ServerConnection, error: ProtocolError): void => {
   const { version } = connection.decoder
   if (version === 5) connection.version = 5
   else if (error.reasonCode !== ReasonCode.UnsupportedProtocolVersion) return
-  const { reasonCode } = error
-  Output.send(core, connection, {
-    _tag: "ConnAck",
-    sessionPresent: false,
-    reasonCode,
-    properties: undefined
-  } as ConnAck) // the codes of a fault in CONNECT are among CONNACK's
+  // A packet that had no place before CONNACK may be at fault in ways that CONNACK has no code for.
+  const reasonCode = ReasonCode.isAllowed("ConnAck", "server", error.reasonCode)
+    ? error.reasonCode
+    : ReasonCode.ProtocolError
+  Output.send(core, connection, { _tag: "ConnAck", sessionPresent: false, reasonCode, properties: undefined })
 }
 
 /** The client's DISCONNECT [MQTT-3.14.4]. */

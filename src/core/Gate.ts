@@ -23,6 +23,8 @@ export interface GatedDelivery {
 export class Gate {
   readonly packets: Array<GatedPacket> = []
   readonly deliveries: Array<GatedDelivery> = []
+  /** What the deliveries will take in the outbox, roughly: the outbox's bound counts them. */
+  deliveryBytes = 0
 
   get isEmpty(): boolean {
     return this.packets.length === 0 && this.deliveries.length === 0
@@ -45,6 +47,7 @@ export class Gate {
   pushDelivery(sequence: number, outgoing: Outgoing): void {
     const last = this.deliveries.at(-1)?.sequence ?? 0
     this.deliveries.push({ sequence: Math.max(sequence, last), outgoing })
+    this.deliveryBytes += outgoing.message.bytes
   }
 
   /** The packets that may be shown now that everything up to `durable` is stored, taken out in order. */
@@ -53,7 +56,9 @@ export class Gate {
   }
 
   releaseDeliveries(durable: number): ReadonlyArray<GatedDelivery> {
-    return releaseFrom(this.deliveries, durable)
+    const released = releaseFrom(this.deliveries, durable)
+    for (const { outgoing } of released) this.deliveryBytes -= outgoing.message.bytes
+    return released
   }
 }
 

@@ -9,11 +9,14 @@ export class IncomingMessage {
   readonly message: Message
   /** The journal sequence that must be durable before a PUBREC for it is visible; 0: none. */
   readonly sequence: number
+  /** The client has said of a PUBLISH of it that it is a duplicate. */
+  dup: boolean
   state: IncomingState = 7
 
-  constructor(packetId: number, message: Message, sequence: number) {
+  constructor(packetId: number, message: Message, sequence: number, dup: boolean) {
     this.packetId = packetId
     this.message = message
     this.sequence = sequence
+    this.dup = dup
   }
 }

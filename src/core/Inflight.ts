@@ -56,6 +56,11 @@ export class Inflight {
     this.size--
   }
 
+  clear(): void {
+    this.slots = NO_SLOTS
+    this.size = 0
+  }
+
   /** In the order in which they were first queued [MQTT-4.6.0-1]. */
   inOrder(): Array<Outgoing> {
     return this.slots.filter((entry) => entry !== undefined).sort((a, b) => a.order - b.order)

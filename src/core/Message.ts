@@ -191,11 +191,11 @@ export class Message {
   ): void {
     const header = PUBLISH | (dup ? DUP : 0) | (qos << 1) | (retain ? RETAIN : 0)
     if (this.isFrameFor(version, qos, identifiers, now)) {
-      const size = this.frameEnd - this.frameStart
-      if (size >= SHARED_BYTES && (size >= REFERRED_BYTES || this.kept === this)) {
+      if (this.isShared) {
         this.writeShared(outbox, header, packetId)
         return
       }
+      const size = this.frameEnd - this.frameStart
       const at = outbox.reserve(size)
       Encoder.stampPublish(this.source, this.frameStart, this.frameEnd, this.packetIdAt, outbox.buffer, at, packetId)
       outbox.buffer[at] = header
@@ -227,11 +227,18 @@ export class Message {
     const header = PUBLISH | (dup ? DUP : 0) | (qos << 1) | (retain ? RETAIN : 0)
     const { source, frameStart, frameEnd } = this
     if (this.isFrameFor(5, qos, identifiers, now)) {
-      AliasedPublish.write(outbox, source, frameStart, frameEnd, header, qos > 0, packetId, alias, known > 0)
+      const shared = this.isShared ? this.payload : undefined
+      AliasedPublish.write(outbox, source, frameStart, frameEnd, header, qos > 0, packetId, alias, known > 0, shared)
       return
     }
     const { bytes, start, end } = this.variant(5, qos, identifiers, now)
-    AliasedPublish.write(outbox, bytes, start, end, header, qos > 0, packetId, alias, known > 0)
+    AliasedPublish.write(outbox, bytes, start, end, header, qos > 0, packetId, alias, known > 0, undefined)
+  }
+
+  /** Whether outboxes point to the payload instead of copying it: it is large, and its bytes stay as they are. */
+  private get isShared(): boolean {
+    const size = this.frameEnd - this.frameStart
+    return size >= SHARED_BYTES && (size >= REFERRED_BYTES || this.kept === this)
   }
 
   /** The header is copied, the payload is one segment that all receivers' outboxes point to. */

@@ -39,10 +39,11 @@ export const incomingStatus = (
   core: CoreState,
   connection: ServerConnection,
   subject: Subject,
-  state: IncomingState
+  state: IncomingState,
+  dup: boolean
 ): void => {
   if (core.events.wants.IncomingMessageStatus) {
-    core.events.push({ _tag: "IncomingMessageStatus", ...metadata(connection, subject, false), state })
+    core.events.push({ _tag: "IncomingMessageStatus", ...metadata(connection, subject, dup), state })
   }
 }
 
@@ -80,9 +81,9 @@ export const waiting = (core: CoreState, session: Session, subject: Subject): vo
   if (!core.events.wants.OutgoingMessageStatus) return
   const { messageId, qos, retain } = subject
   const { clientId } = session
+  const metadata = { clientId, messageId, dup: false, qos, retain, packetId: -1 }
   const connectionId = session.connection?.id ?? ""
-  const metadata = { connectionId, clientId, messageId, dup: false, qos, retain, packetId: -1 }
-  core.events.push({ _tag: "OutgoingMessageStatus", ...metadata, state: 1 })
+  core.events.push({ _tag: "OutgoingMessageStatus", connectionId, ...metadata, state: 1 })
 }
 
 export const sent = (core: CoreState, connection: ServerConnection, subject: Subject): void => {

@@ -57,7 +57,19 @@ export class OutboundQueue {
     return expired
   }
 
-  private clear(): void {
+  /** Takes out what is not wanted any more. */
+  takeOut(isWanted: (outgoing: Outgoing) => boolean): ReadonlyArray<Outgoing> {
+    const all = [...this]
+    this.clear()
+    const unwanted: Array<Outgoing> = []
+    for (const outgoing of all) {
+      if (isWanted(outgoing)) this.push(outgoing)
+      else unwanted.push(outgoing)
+    }
+    return unwanted
+  }
+
+  clear(): void {
     this.items = []
     this.head = 0
     this.bytes = 0

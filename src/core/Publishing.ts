@@ -16,6 +16,7 @@ import type { Message } from "./Message.ts"
 import * as MessageEvents from "./MessageEvents.ts"
 import { incomingAfter } from "./MessageState.ts"
 import * as Output from "./Output.ts"
+import * as PublishPermission from "./PublishPermission.ts"
 import * as Question from "./Question.ts"
 import type { Route } from "./Router.ts"
 import * as Routing from "./Routing.ts"
@@ -78,8 +79,8 @@ const accept = (
   if (packet.qos === 0) {
     Routing.routeAlong(core, message, routeOf(core, connection, message.topic), now)
     if (core.events.messages) MessageEvents.received(core, connection, subjectOf(message, 0))
-  } else if (packet.qos === 1) acceptQos1(core, connection, message, packet.packetId ?? 0, now)
-  else acceptQos2(core, connection, session, message, packet.packetId ?? 0, now)
+  } else if (packet.qos === 1) acceptQos1(core, connection, message, packet.packetId ?? 0, packet.dup, now)
+  else acceptQos2(core, connection, session, message, packet.packetId ?? 0, packet.dup, now)
 }
 
 const acceptQos1 = (
@@ -87,10 +88,11 @@ const acceptQos1 = (
   connection: ServerConnection,
   message: Message,
   packetId: number,
+  dup: boolean,
   now: number
 ): void => {
   const before = core.journal.sequence
-  if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), 6)
+  if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), 6, dup)
   const reasonCode = Routing.routeAlong(core, message, routeOf(core, connection, message.topic), now)
   const sequence = core.journal.sequence === before ? 0 : core.journal.sequence
   if (sequence === 0 && !core.events.messages) {
@@ -101,7 +103,7 @@ const acceptQos1 = (
   connection.unacknowledged++
   const released = (): void => {
     connection.unacknowledged--
-    MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubAck[6]!)
+    MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubAck[6]!, dup)
     MessageEvents.received(core, connection, subject)
   }
   Output.acknowledge(core, connection, Output.PUBACK, packetId, reasonCode, sequence, released, now)
@@ -113,13 +115,14 @@ const acceptQos2 = (
   session: Session,
   message: Message,
   packetId: number,
+  dup: boolean,
   now: number
 ): void => {
   const kept = message.keep(core.slab)
-  const sequence = SessionJournal.putIncoming(core, session, packetId, kept)
-  const incoming = new IncomingMessage(packetId, kept, sequence)
+  const sequence = SessionJournal.putIncoming(core, session, packetId, kept, 7)
+  const incoming = new IncomingMessage(packetId, kept, sequence, dup)
   session.incoming.set(packetId, incoming)
-  if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(kept, packetId), 7)
+  if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(kept, packetId), 7, dup)
   sendPubRec(core, connection, incoming, now)
 }
 
@@ -134,6 +137,7 @@ const repeatPubRec = (
   const incoming = session.incomingSize === 0 ? undefined : session.incoming.get(packet.packetId ?? 0)
   if (incoming === undefined) return false
   incoming.state = incomingAfter.publish[incoming.state] ?? incoming.state
+  incoming.dup ||= packet.dup
   sendPubRec(core, connection, incoming, now)
   return true
 }
@@ -145,9 +149,11 @@ const sendPubRec = (core: CoreState, connection: ServerConnection, incoming: Inc
     return
   }
   const released = (): void => {
-    incoming.state = incomingAfter.pubRec[incoming.state] ?? incoming.state
-    if (core.events.messages) {
-      MessageEvents.incomingStatus(core, connection, subjectOf(incoming.message, incoming.packetId), incoming.state)
+    const { dup, message, packetId, state } = incoming
+    incoming.state = incomingAfter.pubRec[state] ?? state
+    // A duplicate that is answered again changes nothing.
+    if (core.events.messages && incoming.state !== state) {
+      MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), incoming.state, dup)
     }
   }
   Output.acknowledge(core, connection, Output.PUBREC, incoming.packetId, 0, incoming.sequence, released, now)
@@ -181,11 +187,36 @@ export const pubRel = (
     Output.acknowledge(core, connection, Output.PUBCOMP, packetId, 0, core.journal.sequence, undefined, now)
     return
   }
+  if (!core.installed.publish) {
+    release(core, connection, session, incoming, true, now)
+    return
+  }
+  const { message } = incoming
+  const answered = (answer: Answer, later: number): void => {
+    const permitted = !ReasonCode.isFailure(answer.reasonCode)
+    // A PUBCOMP cannot say that it is refused, in no version.
+    release(core, connection, session, incoming, permitted, later)
+    if (!permitted) closes(core, connection, answer, later)
+  }
+  PublishPermission.ask(core, connection, "release", message, message.topic, answered, now)
+}
+
+/** Ends an incoming exchange at QoS 2; a message that is not permitted any more goes nowhere. */
+const release = (
+  core: CoreState,
+  connection: ServerConnection,
+  session: Session,
+  incoming: IncomingMessage,
+  permitted: boolean,
+  now: number
+): void => {
+  const { packetId } = incoming
   incoming.state = incomingAfter.pubRel[incoming.state] ?? incoming.state
-  if (core.events.messages)
-    MessageEvents.incomingStatus(core, connection, subjectOf(incoming.message, packetId), incoming.state)
+  if (core.events.messages) {
+    MessageEvents.incomingStatus(core, connection, subjectOf(incoming.message, packetId), incoming.state, incoming.dup)
+  }
   const before = core.journal.sequence
-  Routing.routeAlong(core, incoming.message, core.router.route(incoming.message.topic), now)
+  if (permitted) Routing.routeAlong(core, incoming.message, core.router.route(incoming.message.topic), now)
   SessionJournal.removeIncoming(core, session, incoming)
   const sequence = core.journal.sequence === before ? 0 : core.journal.sequence
   if (sequence === 0 && !core.events.messages) {
@@ -198,7 +229,7 @@ export const pubRel = (
     session.incoming.delete(packetId)
     if (core.events.messages) {
       const subject = subjectOf(incoming.message, packetId)
-      MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubComp[9]!)
+      MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubComp[9]!, incoming.dup)
       MessageEvents.received(core, connection, subject)
     }
   }
@@ -223,27 +254,14 @@ const askPermission = (
   topic: string,
   now: number
 ): void => {
-  const { qos, retain, properties, payload } = packet
-  const { clientId, userName } = connection
-  const request = {
-    _tag: "Publish",
-    connectionId: connection.id,
-    clientId,
-    userName,
-    topic,
-    payload,
-    qos,
-    retain,
-    properties
-  } as const
   const answered = (answer: Answer, later: number): void => {
     if (!ReasonCode.isFailure(answer.reasonCode)) accept(core, connection, session, packet, topic, later)
     else refuse(core, connection, packet, answer, later)
   }
-  Question.ask(core, connection, (askId) => ({ ...request, askId }), answered, now)
+  PublishPermission.ask(core, connection, "publish", packet, topic, answered, now)
 }
 
-/** A refused message is acknowledged, with the reason in 5.0, and goes nowhere. */
+/** A refused message goes nowhere. It is acknowledged, with the reason in 5.0, unless that closes the connection. */
 const refuse = (
   core: CoreState,
   connection: ServerConnection,
@@ -252,13 +270,24 @@ const refuse = (
   now: number
 ): void => {
   const { qos, packetId } = packet
-  if (qos === 0 || packetId === undefined) return
+  if (closes(core, connection, answer, now) || qos === 0 || packetId === undefined) return
   const _tag = qos === 1 ? "PubAck" : "PubRec"
   const { reasonCode: code, reasonString } = answer
   // A hook may refuse with any code; one that the packet does not have becomes "unspecified".
   const reasonCode = ReasonCode.isAllowed(_tag, "server", code) ? code : ReasonCode.UnspecifiedError
   const properties = connection.problemInformation && reasonString !== undefined ? { reasonString } : undefined
   Output.sendWhenDurable(core, connection, 0, { _tag, packetId, reasonCode, properties }, undefined, now)
+}
+
+/**
+ * Whether a refusal has ended the connection: before 5.0 an acknowledgement cannot say it, so that a setting decides
+ * between one that says nothing and a close.
+ */
+const closes = (core: CoreState, connection: ServerConnection, answer: Answer, now: number): boolean => {
+  if (connection.version === 5 || core.config.refusedPublish === "acknowledge") return false
+  const description = answer.reasonString ?? "The client may not publish this message."
+  Disconnection.end(core, connection, ReasonCode.NotAuthorized, description, now)
+  return true
 }
 
 /** While the store is full a 5.0 client is told so; an older one cannot be, and waits unread until there is room. */

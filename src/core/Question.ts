@@ -23,6 +23,17 @@ export const ask = (
   core.asks.push(make(askId))
 }
 
+/** A question that no connection waits for. */
+export const askUnattended = (
+  core: CoreState,
+  make: (askId: number) => Ask,
+  answered: (answer: Answer, now: number) => void
+): void => {
+  const askId = core.nextAskId()
+  core.questions.set(askId, { connection: undefined, answered })
+  core.asks.push(make(askId))
+}
+
 /** The packet is handled again when the store accepts work; `Supervision` ends the connection if that takes long. */
 export const holdForStorage = (
   core: CoreState,

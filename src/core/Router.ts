@@ -116,12 +116,15 @@ export class Router {
       this.outdate(filter)
     }
     group.set(session, subscription)
+    session.groups ??= new Set()
+    session.groups.add(group)
   }
 
   private part(session: Session, sharedFilter: string): void {
     const group = this.groups.get(sharedFilter)
     if (group === undefined) return
     group.delete(session)
+    session.groups?.delete(group)
     if (group.size > 0) return
     this.groups.delete(sharedFilter)
     this.groupTree.delete(group.filter, group)

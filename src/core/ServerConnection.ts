@@ -4,6 +4,7 @@
  * Owns plain state. `BrokerCore` creates it; the handlers (`Connecting`, `Publishing`, …) move it. The session
  * outlives it.
  */
+import type { ConnectionId } from "./ConnectionId.ts"
 import type { Decoder } from "../protocol/Decoder.ts"
 import type { ProtocolVersion } from "../protocol/Packet.ts"
 import type { Answer } from "./Ask.ts"
@@ -24,6 +25,18 @@ export interface ConnectionInfo {
   readonly protocol: 0 | 1 | 2 | 3
   /** Whether the TCP keep-alive probe is on. */
   readonly tcpKeepAlive: boolean
+  /** The id that it was given before it was open, while a handshake was underway. */
+  readonly connectionId?: string | undefined
+  readonly tls?: NegotiatedTls | undefined
+}
+
+/** What TLS agreed on; the documented `SSLNegotiated…` settings of a connection. */
+export interface NegotiatedTls {
+  readonly version: string
+  readonly cipher: string
+  readonly cipherStrength: number
+  readonly cipherSuite: string
+  readonly keyExchange: string
 }
 
 export interface AuthenticationOutcome {
@@ -38,8 +51,8 @@ export interface Authentication {
   step: number
   /** The client's next AUTH is expected. */
   underway: boolean
-  /** What CONNECT does with the end of its exchange; an exchange of a connected client ends without it. */
-  readonly outcome: AuthenticationOutcome
+  /** What CONNECT does with the end of its exchange; undefined from then on, and for those of a connected client. */
+  outcome: AuthenticationOutcome | undefined
 }
 
 /**
@@ -56,7 +69,7 @@ export const PAUSED_BY_OUTPUT = 8
 
 export class ServerConnection {
   /** A decimal number, unique in this broker process. */
-  readonly id: string
+  readonly id: ConnectionId
   readonly info: ConnectionInfo
   readonly decoder: Decoder
   readonly outbox: Outbox
@@ -121,6 +134,8 @@ export class ServerConnection {
   waitsFor = 0
   /** Bytes that the socket has accepted so far. */
   accepted = 0
+  /** The same when publishers began to wait for it. */
+  acceptedBefore = 0
   /** When its deadlines are looked at next, in milliseconds since the epoch. */
   checkAt = Number.POSITIVE_INFINITY
   private pauses = 0
@@ -131,7 +146,7 @@ export class ServerConnection {
 
   private openGate: Gate | undefined = undefined
 
-  constructor(id: string, info: ConnectionInfo, decoder: Decoder, outbox: Outbox, now: number) {
+  constructor(id: ConnectionId, info: ConnectionInfo, decoder: Decoder, outbox: Outbox, now: number) {
     this.id = id
     this.info = info
     this.decoder = decoder
@@ -149,6 +164,11 @@ export class ServerConnection {
 
   get gated(): boolean {
     return this.openGate !== undefined && !this.openGate.isEmpty
+  }
+
+  /** What its gate will let into the outbox. */
+  get gatedBytes(): number {
+    return this.openGate === undefined ? 0 : this.openGate.deliveryBytes
   }
 
   /** Everything that waits for this reader. */

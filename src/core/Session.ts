@@ -9,6 +9,7 @@ import type { IncomingMessage } from "./IncomingMessage.ts"
 import { Inflight } from "./Inflight.ts"
 import type { Message } from "./Message.ts"
 import { OutboundQueue } from "./OutboundQueue.ts"
+import type { Outgoing } from "./Outgoing.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 
 export interface Subscription {
@@ -26,13 +27,21 @@ export interface Will {
   readonly delaySeconds: number
 }
 
+export interface ConnectionWatcher {
+  connectionChanged(): void
+}
+
 export class Session {
   readonly clientId: string
   userName = ""
+  /** Put in from outside without a user name: it is the first client's that comes with its client id. */
+  unclaimed = false
   /** Set from the release of its CONNACK to the end of its connection. */
-  connection: ServerConnection | undefined = undefined
+  connection: ServerConnection | undefined = undefined // written by `setConnection`
   /** Set from the acceptance of its CONNECT to the end of its connection. */
   owner: ServerConnection | undefined = undefined
+  /** Who is told that its client has come or gone: the shared subscriptions that it is in. Made on first use. */
+  groups: Set<ConnectionWatcher> | undefined = undefined
   /** Seconds it outlives its connection; 0: it does not, 0xFFFFFFFF: forever. */
   expirySeconds = 0
   readonly subscriptions = new Map<string, Subscription>()
@@ -45,6 +54,8 @@ export class Session {
   willDueAt = Number.POSITIVE_INFINITY
   /** Set for an in-process subscriber: messages go here, there is no queue and no connection. */
   sink: ((message: Message) => void) | undefined = undefined
+  /** Of the exchanges underway those up to this order have been sent again [MQTT-4.4.0-1]. */
+  resentThrough = 0
   private incomingMessages: Map<number, IncomingMessage> | undefined = undefined
   private lastOrder = 0
 
@@ -61,6 +72,12 @@ export class Session {
     return this.connection !== undefined
   }
 
+  /** Its client has come or gone. */
+  setConnection(connection: ServerConnection | undefined): void {
+    this.connection = connection
+    if (this.groups !== undefined) for (const group of this.groups) group.connectionChanged()
+  }
+
   /** Incoming QoS 2 messages by packet id: made on first use, most sessions never need it. */
   get incoming(): Map<number, IncomingMessage> {
     this.incomingMessages ??= new Map()
@@ -69,6 +86,19 @@ export class Session {
 
   get incomingSize(): number {
     return this.incomingMessages?.size ?? 0
+  }
+
+  /** It has ended for good. A route found while it lived may refer to it for long, and must not keep its messages. */
+  forget(): void {
+    this.subscriptions.clear()
+    this.inflight.clear()
+    this.queue.clear()
+    this.incomingMessages = undefined
+  }
+
+  /** Whether the receiver was told that this is a duplicate; exchanges are sent again oldest first. */
+  hasResent(outgoing: Outgoing): boolean {
+    return outgoing.packetId !== 0 && outgoing.order <= this.resentThrough
   }
 
   nextOrder(): number {

@@ -7,6 +7,7 @@
 import type { CoreState } from "./CoreState.ts"
 import type { IncomingMessage } from "./IncomingMessage.ts"
 import type { Message } from "./Message.ts"
+import type { IncomingState } from "./MessageState.ts"
 import type { Outgoing } from "./Outgoing.ts"
 import type { Session, Subscription } from "./Session.ts"
 import type { StoreOperation } from "./StoreOperation.ts"
@@ -20,11 +21,12 @@ const append = (core: CoreState, operation: StoreOperation): number => {
 
 export const putSession = (core: CoreState, session: Session): number => {
   if (!keeps(core, session)) return 0
-  const { clientId, userName, expirySeconds, disconnectedAt, will } = session
+  const { clientId, userName, unclaimed, expirySeconds, disconnectedAt, will } = session
   return append(core, {
     _tag: "PutSession",
     clientId,
     userName,
+    ...(unclaimed ? { unclaimed } : undefined),
     expirySeconds,
     disconnectedAt,
     will: will === undefined ? undefined : { message: will.message.toStored(), delaySeconds: will.delaySeconds }
@@ -32,8 +34,14 @@ export const putSession = (core: CoreState, session: Session): number => {
 }
 
 /** Whether or not the session is durable now: it may have been, and a record that is not there does not hurt. */
-export const removeSession = (core: CoreState, session: Session, wasDurable: boolean): number =>
-  core.journal.enabled && wasDurable ? append(core, { _tag: "RemoveSession", clientId: session.clientId }) : 0
+export const removeSession = (core: CoreState, session: Session, wasDurable: boolean): number => {
+  if (!core.journal.enabled || !wasDurable) return 0
+  const { clientId } = session
+  const sequence = append(core, { _tag: "RemoveSession", clientId })
+  core.removals.delete(clientId) // keeps the map in the order of its sequences
+  core.removals.set(clientId, sequence)
+  return sequence
+}
 
 export const putSubscription = (core: CoreState, session: Session, subscription: Subscription): number => {
   if (!keeps(core, session)) return 0
@@ -56,7 +64,7 @@ export const removeSubscription = (core: CoreState, session: Session, filter: st
 
 export const putOutgoing = (core: CoreState, session: Session, outgoing: Outgoing): number => {
   if (!keeps(core, session)) return 0
-  const { order, message, qos, retain, packetId, state, subscriptionIdentifiers } = outgoing
+  const { order, message, qos, retain, packetId, state, subscriptionIdentifiers, sharedFilter } = outgoing
   return append(core, {
     _tag: "PutOutgoing",
     clientId: session.clientId,
@@ -66,7 +74,8 @@ export const putOutgoing = (core: CoreState, session: Session, outgoing: Outgoin
     retain,
     packetId,
     state,
-    subscriptionIdentifiers
+    subscriptionIdentifiers,
+    sharedFilter
   })
 }
 
@@ -79,14 +88,20 @@ export const setOutgoing = (core: CoreState, session: Session, outgoing: Outgoin
 export const removeOutgoing = (core: CoreState, session: Session, outgoing: Outgoing): number =>
   keeps(core, session) ? append(core, { _tag: "RemoveOutgoing", clientId: session.clientId, order: outgoing.order }) : 0
 
-export const putIncoming = (core: CoreState, session: Session, packetId: number, message: Message): number =>
+export const putIncoming = (
+  core: CoreState,
+  session: Session,
+  packetId: number,
+  message: Message,
+  state: IncomingState
+): number =>
   keeps(core, session)
     ? append(core, {
         _tag: "PutIncoming",
         clientId: session.clientId,
         packetId,
         message: message.toStored(),
-        state: 7
+        state
       })
     : 0
 

@@ -3,12 +3,14 @@
  *
  * Owns wills too, because a will's due time is bound to the session's [MQTT-3.1.3-9].
  */
+import * as ReasonCode from "../protocol/ReasonCode.ts"
 import { NEVER_EXPIRES } from "./CoreConfig.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
 import { IncomingMessage } from "./IncomingMessage.ts"
 import { Message } from "./Message.ts"
 import { Outgoing } from "./Outgoing.ts"
+import * as PublishPermission from "./PublishPermission.ts"
 import * as Routing from "./Routing.ts"
 import { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
@@ -23,11 +25,29 @@ export const create = (core: CoreState, clientId: string): Session => {
 /** Ends a session and everything in it [MQTT-4.1.0-2]. Returns the journal sequence of that; 0: none. */
 export const remove = (core: CoreState, session: Session, now: number): number => {
   publishWill(core, session, now) // a will that waited does not wait beyond its session
-  if (core.events.wants.SessionRemoved) core.events.push({ _tag: "SessionRemoved", clientId: session.clientId })
+  tellRemoved(core, session)
   for (const filter of session.subscriptions.keys()) core.router.unsubscribe(session, filter)
   Delivery.reassign(core, session, now)
+  return forget(core, session)
+}
+
+/** Another session takes its place that has what was in it: nothing is published and nothing is given to others. */
+export const discard = (core: CoreState, session: Session): void => {
+  tellRemoved(core, session)
+  for (const filter of session.subscriptions.keys()) core.router.unsubscribe(session, filter)
+  forget(core, session)
+}
+
+const tellRemoved = (core: CoreState, session: Session): void => {
+  if (!core.events.wants.SessionRemoved) return
+  core.events.push({ _tag: "SessionRemoved", clientId: session.clientId })
+  core.departing.add(session)
+}
+
+const forget = (core: CoreState, session: Session): number => {
   core.deadlines.cancel(session)
   if (core.sessions.get(session.clientId) === session) core.sessions.delete(session.clientId)
+  if (!core.departing.has(session)) session.forget()
   return SessionJournal.removeSession(core, session, session.durable)
 }
 
@@ -35,7 +55,7 @@ export const remove = (core: CoreState, session: Session, now: number): number =
  * Its connection ended. `withWill` is false after a DISCONNECT that asked for no will [MQTT-3.14.4-3].
  */
 export const leave = (core: CoreState, session: Session, withWill: boolean, now: number): void => {
-  session.connection = undefined
+  session.setConnection(undefined)
   session.owner = undefined
   session.disconnectedAt = now
   if (!withWill) session.will = undefined
@@ -63,14 +83,19 @@ const expiresAt = (session: Session): number =>
     ? Number.POSITIVE_INFINITY
     : session.disconnectedAt + session.expirySeconds * 1_000
 
-const schedule = (core: CoreState, session: Session): void => {
+/** Looks at its expiry and its will when they are due. */
+export const schedule = (core: CoreState, session: Session): void => {
   const at = Math.min(session.willDueAt, expiresAt(session))
   if (at === Number.POSITIVE_INFINITY) core.deadlines.cancel(session)
   else core.deadlines.schedule(session, at)
 }
 
-/** A client came back: no will, no expiry [MQTT-3.1.3-9]. */
-export const resumed = (core: CoreState, session: Session): void => {
+/**
+ * A client came back: no will, no expiry [MQTT-3.1.3-9]. A will that is due is published all the same: after a restart
+ * the client may come before the first look at the deadlines.
+ */
+export const resumed = (core: CoreState, session: Session, now: number): void => {
+  if (now >= session.willDueAt) publishWill(core, session, now)
   session.disconnectedAt = 0
   session.willDueAt = Number.POSITIVE_INFINITY
   core.deadlines.cancel(session)
@@ -95,9 +120,18 @@ const publishWill = (core: CoreState, session: Session, now: number): void => {
   session.will = undefined
   session.willDueAt = Number.POSITIVE_INFINITY
   if (will === undefined) return
-  const { topic, payload, qos, retain, properties } = will.message
-  const message = Message.fromParts({ topic, payload, qos, retain, properties }, core.nextMessageId(), session, now)
-  Routing.route(core, message, now)
+  const route = (later: number): void => {
+    const { topic, payload, qos, retain, properties } = will.message
+    const message = Message.fromParts({ topic, payload, qos, retain, properties }, core.nextMessageId(), session, later)
+    Routing.route(core, message, later)
+  }
+  if (!core.installed.publish) {
+    route(now)
+    return
+  }
+  PublishPermission.askForWill(core, session, will.message, (answer, later) => {
+    if (!ReasonCode.isFailure(answer.reasonCode)) route(later)
+  })
 }
 
 /** At the start, before the first connection: one record of the store. */
@@ -124,6 +158,7 @@ export const restore = (core: CoreState, record: StoreRecord, now: number): void
 const restoreSession = (core: CoreState, record: PutSession, now: number): void => {
   const session = create(core, record.clientId)
   session.userName = record.userName
+  session.unclaimed = record.unclaimed === true
   session.expirySeconds = record.expirySeconds
   // A session that was connected when the broker stopped lost its connection at the latest now.
   session.disconnectedAt = record.disconnectedAt === 0 ? now : record.disconnectedAt
@@ -147,7 +182,8 @@ const restoreInto = (
       return
     }
     case "PutIncoming": {
-      const incoming = new IncomingMessage(record.packetId, Message.fromStored(record.message), 0)
+      const incoming = new IncomingMessage(record.packetId, Message.fromStored(record.message), 0, false)
+      incoming.message.publisher = session // No Local holds after a restart too [MQTT-3.8.3-3]
       incoming.state = record.state
       core.sawMessageId(record.message.messageId)
       session.incoming.set(record.packetId, incoming)
@@ -155,8 +191,9 @@ const restoreInto = (
     }
     case "PutOutgoing": {
       const message = Message.fromStored(record.message)
-      const { order, qos, retain, subscriptionIdentifiers } = record
+      const { order, qos, retain, sharedFilter, subscriptionIdentifiers } = record
       const outgoing = new Outgoing(core.nextMessageId(), order, message, qos, retain, subscriptionIdentifiers)
+      outgoing.sharedFilter = sharedFilter
       core.sawMessageId(message.messageId)
       session.sawOrder(order)
       if (record.packetId === 0) {

@@ -15,7 +15,11 @@ export class SharedGroup {
   readonly name: string
   /** Without `$share/name/`. */
   readonly filter: string
-  private members: Array<Member> = []
+  private readonly members = new Map<Session, Member>()
+  /** The members in the order they joined, made again after a change: joins alone cost no copies. */
+  private order: ReadonlyArray<Member> | undefined = undefined
+  /** Those of them that are connected: thousands that are away cost a message nothing. */
+  private connected: ReadonlyArray<Member> | undefined = undefined
   private turn = 0
 
   constructor(name: string, filter: string) {
@@ -24,28 +28,30 @@ export class SharedGroup {
   }
 
   get size(): number {
-    return this.members.length
+    return this.members.size
   }
 
   /** Joins, or replaces the session's subscription. */
   set(session: Session, subscription: Subscription): void {
-    const at = this.members.findIndex((member) => member.session === session)
-    const members = [...this.members]
-    if (at < 0) members.push({ session, subscription })
-    else members[at] = { session, subscription }
-    this.members = members
+    this.members.set(session, { session, subscription })
+    this.order = undefined
+    this.connected = undefined
   }
 
   delete(session: Session): void {
-    this.members = this.members.filter((member) => member.session !== session)
+    this.members.delete(session)
+    this.order = undefined
+    this.connected = undefined
   }
 
-  /**
-   * Who gets the next message: the next in turn that `isReady`, else the first connected one, else the first that
-   * outlives its connection; undefined: nobody can have it.
-   */
+  /** A member's client has come or gone. */
+  connectionChanged(): void {
+    this.connected = undefined
+  }
+
+  /** The next in turn that is connected and `isReady`; undefined: nobody is. */
   pick(isReady: (session: Session) => boolean): Member | undefined {
-    const { members } = this
+    const members = this.whoIsConnected()
     const count = members.length
     for (let step = 0; step < count; step++) {
       const at = (this.turn + step) % count
@@ -55,6 +61,26 @@ export class SharedGroup {
         return member
       }
     }
-    return members.find(({ session }) => session.connected) ?? members.find(({ session }) => session.durable)
+    return undefined
+  }
+
+  /** Who gets a message while nobody is ready: the first connected one that `keeps` it, else the first that does. */
+  keeper(keeps: (member: Member) => boolean): Member | undefined {
+    return this.whoIsConnected().find(keeps) ?? this.inOrder().find(keeps)
+  }
+
+  /** The first connected member, whatever it can do with a message; undefined: all are away. */
+  get firstConnected(): Member | undefined {
+    return this.whoIsConnected()[0]
+  }
+
+  private inOrder(): ReadonlyArray<Member> {
+    this.order ??= Array.from(this.members.values())
+    return this.order
+  }
+
+  private whoIsConnected(): ReadonlyArray<Member> {
+    this.connected ??= this.inOrder().filter(({ session }) => session.connected)
+    return this.connected
   }
 }

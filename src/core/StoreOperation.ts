@@ -31,6 +31,8 @@ export interface PutSession {
   readonly _tag: "PutSession"
   readonly clientId: string
   readonly userName: string
+  /** Loaded without a user name: it is the first client's that comes with its client id. */
+  readonly unclaimed?: true | undefined
   readonly expirySeconds: number
   /** When its connection ended, in milliseconds since the epoch; 0 while it is connected. */
   readonly disconnectedAt: number
@@ -72,6 +74,8 @@ export interface PutOutgoing {
   readonly packetId: number
   readonly state: OutgoingState
   readonly subscriptionIdentifiers: ReadonlyArray<number> | undefined
+  /** The shared subscription that it came by, if it was one. */
+  readonly sharedFilter?: string | undefined
 }
 
 /** A waiting message gets its packet id, or an exchange its next state. */

@@ -7,11 +7,11 @@ import * as Topic from "../protocol/Topic.ts"
 import type { Answer } from "./Ask.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Output from "./Output.ts"
-import * as Question from "./Question.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session, Subscription } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
+import * as SubscribePermission from "./SubscribePermission.ts"
 
 type Request = Subscribe["subscriptions"][number]
 
@@ -64,17 +64,6 @@ const proceed = (progress: Progress, now: number): void => {
 
 const ask = (progress: Progress, request: Request, now: number): void => {
   const { core, connection, codes } = progress
-  const { clientId, userName } = connection
-  const make = (askId: number) =>
-    ({
-      _tag: "Subscribe",
-      askId,
-      connectionId: connection.id,
-      clientId,
-      userName,
-      topicFilter: request.filter,
-      requestedQos: request.qos
-    }) as const
   const answered = ({ reasonCode, reasonString }: Answer, later: number): void => {
     if (ReasonCode.isFailure(reasonCode)) {
       const refusal = refusalCode(reasonCode)
@@ -84,7 +73,7 @@ const ask = (progress: Progress, request: Request, now: number): void => {
     } else grant(progress, request, Math.min(reasonCode, request.qos) as QoS) // the smaller of two, one of them a QoS
     proceed(progress, later)
   }
-  Question.ask(core, connection, make, answered, now)
+  SubscribePermission.ask(core, connection, "subscribe", request.filter, request.qos, answered, now)
 }
 
 /** A hook may refuse with any code; one that SUBACK does not have becomes "unspecified". */
@@ -165,19 +154,21 @@ export const unsubscribe = (
 ): void => {
   let sequence = 0
   const reasonCodes = packet.filters.map((filter): ReasonCode.UnsubAckReasonCode => {
-    if (!session.subscriptions.delete(filter)) return ReasonCode.NoSubscriptionExisted
-    core.router.unsubscribe(session, filter)
-    sequence = Math.max(sequence, SessionJournal.removeSubscription(core, session, filter))
-    if (core.events.wants.Unsubscribed) {
-      core.events.push({
-        _tag: "Unsubscribed",
-        connectionId: connection.id,
-        clientId: connection.clientId,
-        topicFilter: filter
-      })
-    }
+    if (!session.subscriptions.has(filter)) return ReasonCode.NoSubscriptionExisted
+    sequence = Math.max(sequence, remove(core, connection, session, filter))
     return ReasonCode.Success
   })
   const unsubAck = { _tag: "UnsubAck", packetId: packet.packetId, reasonCodes, properties: undefined } as const
   Output.sendWhenDurable(core, connection, sequence, unsubAck, undefined, now)
+}
+
+/** Takes one subscription out of a session. Returns the journal sequence of that; 0: none. */
+export const remove = (core: CoreState, connection: ServerConnection, session: Session, filter: string): number => {
+  session.subscriptions.delete(filter)
+  core.router.unsubscribe(session, filter)
+  if (core.events.wants.Unsubscribed) {
+    const { clientId, id: connectionId } = connection
+    core.events.push({ _tag: "Unsubscribed", connectionId, clientId, topicFilter: filter })
+  }
+  return SessionJournal.removeSubscription(core, session, filter)
 }

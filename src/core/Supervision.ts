@@ -77,7 +77,7 @@ const nextCheck = (core: CoreState, connection: ServerConnection, now: number): 
     idleDeadline(core, connection),
     drainDeadline(core, connection),
     storageDeadline(core, connection),
-    connection.waitersSince === 0 ? never : connection.waitersSince + core.config.pauseMillisMax
+    SlowConsumer.waitDeadline(core, connection)
   )
   if (next !== never) return next
   // Paused by us, its keep alive and idle time stand still: look again after one more period.

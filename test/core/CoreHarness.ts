@@ -8,7 +8,7 @@
 import type { Answer, Ask } from "../../src/core/Ask.ts"
 import { BrokerCore } from "../../src/core/BrokerCore.ts"
 import * as CoreConfig from "../../src/core/CoreConfig.ts"
-import type { CoreEvent, CoreEventTag } from "../../src/core/CoreEvent.ts"
+import type { CoreEvent, CoreEventTag, Frame } from "../../src/core/CoreEvent.ts"
 import type { CoreState } from "../../src/core/CoreState.ts"
 import type { ServerConnection } from "../../src/core/ServerConnection.ts"
 import type { Session } from "../../src/core/Session.ts"
@@ -39,7 +39,7 @@ export class CoreHarness {
   /** Questions that nobody has answered; `answer` takes them out. */
   readonly asks: Array<Ask> = []
   /** Events not yet taken by `takeEvents`. */
-  private events: Array<CoreEvent> = []
+  private events: Array<CoreEvent | Frame> = []
   /** False: no turn follows a call by itself; call `turn`. */
   private automatic = true
   private readonly options: HarnessOptions
@@ -167,7 +167,7 @@ export class CoreHarness {
   /** The events since the last call. */
   takeEvents(): ReadonlyArray<CoreEvent> {
     this.events.push(...this.core.events.take())
-    return this.events.splice(0)
+    return this.events.splice(0).filter((event) => event._tag !== "Frame")
   }
 
   // Turns.

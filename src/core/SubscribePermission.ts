@@ -1,0 +1,36 @@
+/**
+ * Whether a client may have a subscription: what the question to the hook says. Called only while one is installed.
+ */
+import type { QoS } from "../protocol/Packet.ts"
+import * as Topic from "../protocol/Topic.ts"
+import type { Answer, SubscribeRequest } from "./Ask.ts"
+import type { CoreState } from "./CoreState.ts"
+import * as Question from "./Question.ts"
+import type { ServerConnection } from "./ServerConnection.ts"
+
+/** Asks about one filter; the connection waits for the answer. */
+export const ask = (
+  core: CoreState,
+  connection: ServerConnection,
+  stage: SubscribeRequest["stage"],
+  topicFilter: string,
+  requestedQos: QoS,
+  answered: (answer: Answer, now: number) => void,
+  now: number
+): void => {
+  const { clientId, id: connectionId, userName } = connection
+  const shared = Topic.parseShared(topicFilter)
+  const make = (askId: number): SubscribeRequest => ({
+    _tag: "Subscribe",
+    askId,
+    connectionId,
+    clientId,
+    userName,
+    stage,
+    topicFilter,
+    filter: shared?.filter ?? topicFilter,
+    shareName: shared?.group ?? "",
+    requestedQos
+  })
+  Question.ask(core, connection, make, answered, now)
+}
