@@ -1,0 +1,47 @@
+/**
+ * What was promised, held against what arrived.
+ */
+import type { Publisher } from "./Publisher.ts"
+import type { Subscriber } from "./Subscriber.ts"
+
+type Topics = ReadonlyArray<readonly [topic: string, acknowledged: ReadonlyArray<number>]>
+
+/** What was acknowledged on the topics that everybody is subscribed to. */
+const topicsOf = (publishers: ReadonlyArray<Publisher>): Topics =>
+  publishers.flatMap(({ acknowledged }) => [...acknowledged].filter(([topic]) => topic.startsWith("t/")))
+
+/** Whether the last message of each topic is there. */
+export const isComplete = (publishers: ReadonlyArray<Publisher>, { received }: Subscriber): boolean =>
+  topicsOf(publishers).every(([topic, numbers]) => received.get(topic)?.at(-1) === numbers.at(-1))
+
+/** Every acknowledged message has arrived, QoS 2 once, and each topic in its order. */
+export const judge = (
+  publishers: ReadonlyArray<Publisher>,
+  { clientId, qos, received }: Subscriber
+): ReadonlyArray<string> =>
+  topicsOf(publishers).flatMap(([topic, acknowledged]) => {
+    const numbers = received.get(topic) ?? []
+    const once = new Set(numbers)
+    const complaints: Array<string> = []
+    const lost = acknowledged.filter((number) => !once.has(number))
+    if (lost.length > 0) complaints.push(`${clientId} never got ${topic} ${lost.slice(0, 10)} (${lost.length} in all)`)
+    if (qos === 2 && topic.endsWith("/2") && once.size !== numbers.length) {
+      const twice = numbers.filter((number, index) => numbers.indexOf(number) !== index)
+      complaints.push(`${clientId} got ${topic} ${twice.slice(0, 10)} more than once (${twice.length} in all)`)
+    }
+    const firsts = [...once]
+    const late = firsts.findIndex((number, index) => index > 0 && number < firsts[index - 1]!)
+    if (late !== -1) complaints.push(`${clientId} got ${topic} ${firsts[late]} after ${firsts[late - 1]}`)
+    return complaints
+  })
+
+/** What is retained is what was acknowledged last. */
+export const judgeRetained = (
+  publishers: ReadonlyArray<Publisher>,
+  retained: ReadonlyMap<string, ReadonlyArray<number>>
+): ReadonlyArray<string> =>
+  publishers.flatMap(({ acknowledged, clientId }) => {
+    const last = acknowledged.get(`retained/${clientId}`)?.at(-1)
+    const found = retained.get(`retained/${clientId}`)?.at(-1)
+    return last === found ? [] : [`retained/${clientId} is ${found}, and ${last} was acknowledged`]
+  })
