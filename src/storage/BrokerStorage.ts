@@ -3,6 +3,11 @@
  *
  * Owns the contract and its errors. What must be kept, and what waits for it, is the core's decision; the broker calls
  * `commit` with one batch at a time, in order, and repeats a failed batch until it succeeds.
+ *
+ * What a store guarantees by keeping the contract: whatever an acknowledgement stands for is in a batch that was
+ * committed before the acknowledgement left. So after a crash at any instant no acknowledged message is lost, and no
+ * QoS 2 message is delivered twice; a QoS 1 message may be, with DUP set. What a commit survives (the process, the
+ * machine) is the store's to say. `test/storage/contract.ts` holds any store to this.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -38,7 +43,54 @@ export class StorageCorrupt extends Schema.TaggedError<StorageCorrupt>()("Storag
   }
 }
 
-export const StorageErrorReason = Schema.Union([StorageFull, StorageFailed, StorageCorrupt])
+/** It was written by a later version of this program. */
+export class StorageNewer extends Schema.TaggedError<StorageNewer>()("StorageNewer", {
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return (
+      `The store is of a later version of effect-mqtt: ${this.detail} ` +
+      "Run that version, or restore a backup from before it."
+    )
+  }
+}
+
+/** It is not a store of this program. */
+export class StorageForeign extends Schema.TaggedError<StorageForeign>()("StorageForeign", {
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `That is not a store of effect-mqtt: ${this.detail} Name another place, or move it away; it was not touched.`
+  }
+}
+
+/** Nothing can be written to it. */
+export class StorageReadOnly extends Schema.TaggedError<StorageReadOnly>()("StorageReadOnly", {
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `The store cannot be written to: ${this.detail} Allow this user to write the file and its directory.`
+  }
+}
+
+/** Another broker has it. */
+export class StorageLocked extends Schema.TaggedError<StorageLocked>()("StorageLocked", {
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `The store is in use: ${this.detail} Stop the other broker, or give this one a place of its own.`
+  }
+}
+
+export const StorageErrorReason = Schema.Union([
+  StorageFull,
+  StorageFailed,
+  StorageCorrupt,
+  StorageNewer,
+  StorageForeign,
+  StorageReadOnly,
+  StorageLocked
+])
 export type StorageErrorReason = typeof StorageErrorReason.Type
 
 export class StorageError extends Schema.TaggedError<StorageError>()("StorageError", {
@@ -58,8 +110,9 @@ export class BrokerStorage extends Context.Service<
      */
     readonly keeps: "nothing" | "everything"
     /**
-     * What still stands, in an order in which a session comes before what is in it. Run once, before `commit`: a run of
-     * the broker begins, and with it the sequences.
+     * What still stands, in an order in which a session comes before what is in it, and its messages in theirs. Run
+     * once, before `commit`: a run of the broker begins, and with it the sequences. The broker takes the records as
+     * they come, so a store that reads them in pages is never in memory as a whole.
      */
     readonly load: Stream.Stream<StoreRecord, StorageError>
     /**
@@ -68,5 +121,17 @@ export class BrokerStorage extends Context.Service<
      * lost has the same one, and must not be applied twice.
      */
     readonly commit: (operations: ReadonlyArray<StoreOperation>, sequence: number) => Effect.Effect<void, StorageError>
+    /** Milliseconds that the first operation of a batch waits for company; absent: 0. */
+    readonly gatherMillis?: number | undefined
+    /**
+     * After `commit` has failed with StorageFull and then succeeded: whether there is room for more than deletes
+     * again. Absent: a commit that succeeds says so.
+     */
+    readonly hasRoom?: Effect.Effect<boolean, StorageError> | undefined
+    /**
+     * When the run before this one was last known to live, in milliseconds since the epoch; 0: not known. It is known
+     * when `load` has given its first record. Sessions that were connected then lost their connections then.
+     */
+    readonly lastAlive?: Effect.Effect<number> | undefined
   }
 >()("effect-mqtt/storage/BrokerStorage") {}

@@ -33,6 +33,7 @@ export const StoredWill = Schema.Struct({ message: StoredMessage, delaySeconds: 
 export const PutSession = Schema.TaggedStruct("PutSession", {
   clientId: Schema.String,
   userName: Schema.String,
+  unclaimed: Schema.optional(Schema.Literal(true)),
   expirySeconds: Seconds,
   disconnectedAt: Count,
   will: Schema.UndefinedOr(StoredWill)
@@ -63,7 +64,8 @@ export const PutOutgoing = Schema.TaggedStruct("PutOutgoing", {
   retain: Schema.Boolean,
   packetId: PacketId,
   state: OutgoingState,
-  subscriptionIdentifiers: Schema.UndefinedOr(Schema.Array(Property.integer(1, Property.varintMax)))
+  subscriptionIdentifiers: Schema.UndefinedOr(Schema.Array(Property.integer(1, Property.varintMax))),
+  sharedFilter: Schema.optional(Schema.String)
 })
 
 export const SetOutgoing = Schema.TaggedStruct("SetOutgoing", {

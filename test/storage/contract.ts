@@ -75,6 +75,9 @@ export const retained = (topic: string, messageId = 1): PutRetained => ({
   message: { ...message(messageId, topic), retain: true }
 })
 
+const range = (first: number, last: number): Array<number> =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index)
+
 const load = Effect.flatMap(BrokerStorage, (storage) => Stream.runCollect(storage.load)).pipe(
   Effect.map((records) => [...records])
 )
@@ -214,6 +217,130 @@ const cases: ReadonlyArray<readonly [title: string, body: Effect.Effect<void, un
       record.message.payload.fill(9)
       for (const found of yield* load) if (found._tag === "PutRetained") found.message.payload.fill(8)
       assert.sameDeepMembers(yield* load, [retained("r")])
+    })
+  ],
+
+  [
+    "every optional field, and the ends of every range",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      const empty = { ...message(1, "e"), payload: new Uint8Array(0), properties: undefined, qos: 0 as const }
+      const latest = {
+        ...message(2 ** 40, "l"),
+        receivedAt: 2 ** 43,
+        expiresAt: 2 ** 44,
+        qos: 2 as const,
+        properties: {}
+      }
+      const large = { ...message(3, "x".repeat(65_535)), payload: new Uint8Array(300_000).fill(7), retain: true }
+      const will = { message: empty, delaySeconds: 0xffff_ffff }
+      const records = [
+        session("a", { unclaimed: true, expirySeconds: 0xffff_ffff, disconnectedAt: 2 ** 43, will, userName: "" }),
+        { ...subscription("a", "x"), qos: 0, noLocal: false, retainAsPublished: true, retainHandling: 2 } as const,
+        { ...subscription("a", "y"), subscriptionIdentifier: 0, retainHandling: 0 } as const,
+        { ...incoming("a", 65_535), message: latest, state: 9 } as const,
+        { ...outgoing("a", 1), message: empty, qos: 0, subscriptionIdentifiers: undefined } as const,
+        { ...outgoing("a", 2), message: latest, qos: 2, packetId: 65_535, state: 5, retain: true } as const,
+        { ...outgoing("a", 2 ** 40), message: large, sharedFilter: "$share/g/x", subscriptionIdentifiers: [] } as const,
+        { _tag: "PutRetained", message: large } as const
+      ]
+      yield* storage.commit(records, 1)
+      assert.sameDeepMembers(yield* load, records)
+    })
+  ],
+
+  [
+    "messages leave a session in any order, whatever batches they came in",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      yield* storage.commit([session("a"), ...range(1, 600).map((order) => outgoing("a", order))], 1)
+      yield* storage.commit(
+        range(601, 700).map((order) => outgoing("a", order)),
+        2
+      )
+      const gone = [...range(1, 3), ...range(100, 520), 602, 600, 604, 700]
+      let sequence = 2
+      for (const order of gone.reverse()) {
+        yield* storage.commit([{ _tag: "RemoveOutgoing", clientId: "a", order }], ++sequence)
+      }
+      yield* storage.commit(
+        [
+          { _tag: "SetOutgoing", clientId: "a", order: 99, packetId: 7, state: 3 },
+          { _tag: "SetOutgoing", clientId: "a", order: 521, packetId: 65_535, state: 2 },
+          { _tag: "SetOutgoing", clientId: "a", order: 520, packetId: 9, state: 2 }, // gone
+          outgoing("a", 701)
+        ],
+        ++sequence
+      )
+      yield* storage.commit([{ _tag: "SetOutgoing", clientId: "a", order: 99, packetId: 7, state: 4 }], ++sequence)
+      const left = range(1, 701).filter((order) => !gone.includes(order))
+      const states = new Map([
+        [99, { packetId: 7, state: 4 as const }],
+        [521, { packetId: 65_535, state: 2 as const }]
+      ])
+      assert.deepStrictEqual(yield* load, [
+        session("a"),
+        ...left.map((order) => ({ ...outgoing("a", order), ...states.get(order) }))
+      ])
+    })
+  ],
+
+  [
+    "a message that several sessions hold stays until the last of them lets go of it",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      const names = ["a", "b", "c"]
+      yield* load
+      yield* storage.commit(
+        names.map((name) => session(name)),
+        1
+      )
+      const shared = [outgoing("x", 1).message, outgoing("x", 2).message]
+      yield* storage.commit(
+        shared.flatMap((message, index) => names.map((name) => ({ ...outgoing(name, index + 1), message }))),
+        2
+      )
+      yield* storage.commit(
+        [
+          { _tag: "RemoveOutgoing", clientId: "a", order: 1 },
+          { _tag: "RemoveSession", clientId: "b" }
+        ],
+        3
+      )
+      yield* storage.commit([{ _tag: "RemoveOutgoing", clientId: "c", order: 2 }], 4)
+      assert.sameDeepMembers(yield* load, [session("a"), session("c"), outgoing("a", 2), outgoing("c", 1)])
+    })
+  ],
+
+  [
+    "what comes and goes within a batch leaves nothing",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      yield* storage.commit([session("a"), outgoing("a", 1), incoming("a", 1)], 1)
+      yield* storage.commit(
+        [
+          outgoing("a", 2),
+          { _tag: "SetOutgoing", clientId: "a", order: 1, packetId: 3, state: 2 },
+          { _tag: "RemoveOutgoing", clientId: "a", order: 2 },
+          { _tag: "RemoveOutgoing", clientId: "a", order: 1 },
+          { _tag: "RemoveIncoming", clientId: "a", packetId: 1 },
+          incoming("a", 1),
+          { _tag: "RemoveIncoming", clientId: "a", packetId: 1 },
+          outgoing("a", 3),
+          { _tag: "SetOutgoing", clientId: "a", order: 3, packetId: 4, state: 3 },
+          retained("r"),
+          { _tag: "RemoveRetained", topic: "r" },
+          session("b"),
+          outgoing("b", 1),
+          { _tag: "RemoveSession", clientId: "b" },
+          outgoing("b", 2)
+        ],
+        2
+      )
+      assert.deepStrictEqual(yield* load, [session("a"), { ...outgoing("a", 3), packetId: 4, state: 3 }])
     })
   ],
 

@@ -1,0 +1,173 @@
+/**
+ * One open database and what the broker asks of it. Runs in the worker.
+ *
+ * Owns when the write-ahead log is emptied into the database: between batches, when the next has not come yet, and at
+ * the latest when the log has grown to its limit.
+ */
+import type { DatabaseSync } from "node:sqlite"
+import type { SqliteBatch } from "./SqliteBatch.ts"
+import * as SqliteFailure from "./SqliteFailure.ts"
+import * as SqliteFile from "./SqliteFile.ts"
+import { type Page, pages } from "./SqliteReader.ts"
+import { RESERVE_BYTES, SqliteReserve } from "./SqliteReserve.ts"
+import * as SqliteSchema from "./SqliteSchema.ts"
+import { SqliteWriter } from "./SqliteWriter.ts"
+
+export interface DatabaseOptions extends SqliteFile.FileOptions {
+  /** The write-ahead log is emptied when it has about this many bytes. */
+  readonly logBytesMax: number
+}
+
+export interface Opened {
+  readonly created: boolean
+  readonly run: number
+}
+
+export interface Begun {
+  readonly run: number
+  /** When the run before was last known to live, in milliseconds since the epoch; 0: there was none. */
+  readonly aliveAt: number
+  readonly nextSession: number
+  readonly nextPool: number
+}
+
+/** While nothing is committed, this often it is noted that the broker lives. */
+export const HEARTBEAT_MILLIS = 60_000
+
+export class SqliteDatabase {
+  readonly opened: Opened
+  private readonly database: DatabaseSync
+  private readonly options: DatabaseOptions
+  private readonly writer: SqliteWriter
+  private readonly reserve: SqliteReserve
+  private reading: Generator<Page, undefined, void> | undefined = undefined
+  private aliveAt = 0
+  private full = false
+  /** Rows and pages written since the log was emptied, */
+  private work = 0
+  /** and how many bytes of log one of them takes: measured when it is emptied. */
+  private bytesOfWork = 8_192
+
+  constructor(options: DatabaseOptions) {
+    this.options = options
+    const { created, database } = SqliteFile.open(options)
+    this.database = database
+    this.reserve = new SqliteReserve(options.file)
+    this.reserve.take()
+    this.writer = new SqliteWriter(database)
+    this.opened = { created, run: SqliteSchema.numberOf(database, "SELECT number FROM run") }
+  }
+
+  /** A new run of the broker: its sequences start again. */
+  begin(now: number): Begun {
+    this.reading?.return(undefined)
+    this.reading = undefined
+    const { database } = this
+    const aliveAt = SqliteSchema.numberOf(database, "SELECT alive_at FROM run")
+    SqliteSchema.transaction(database, () => {
+      database.prepare("UPDATE run SET number = number + 1, sequence = 0, alive_at = ?").run(now)
+    })
+    this.aliveAt = now
+    return {
+      run: SqliteSchema.numberOf(database, "SELECT number FROM run"),
+      aliveAt,
+      nextSession: SqliteSchema.numberOf(database, "SELECT max(number) FROM session") + 1,
+      nextPool: SqliteSchema.numberOf(database, "SELECT max(number) FROM pool") + 1
+    }
+  }
+
+  /** The next rows of what is kept; undefined behind the last, until a run begins again. */
+  page(): Page | undefined {
+    this.reading ??= pages(this.database)
+    return this.reading.next().value
+  }
+
+  /** Keeps the batch, unless it has been kept before. */
+  commit(batch: SqliteBatch, now: number): void {
+    try {
+      this.writer.write(batch, now)
+    } catch (error) {
+      throw this.failed(error)
+    }
+    this.aliveAt = now
+    this.work += workOf(batch)
+  }
+
+  /** Between batches: empties the log when it is long. */
+  rest(): void {
+    if (this.work * this.bytesOfWork >= this.options.logBytesMax) this.checkpoint()
+  }
+
+  /** Notes that the broker lives, so that a later run knows about when this one ended. */
+  beat(now: number): void {
+    if (now - this.aliveAt < HEARTBEAT_MILLIS || this.full) return
+    try {
+      this.database.prepare("UPDATE run SET alive_at = ?").run(now)
+      this.aliveAt = now
+    } catch {
+      // The next commit will say what is wrong.
+    }
+  }
+
+  /** Whether there is room for more than deletes. */
+  hasRoom(): boolean {
+    if (!this.full) return true
+    const { fileBytesMax } = this.options
+    if (fileBytesMax > 0 && this.usedBytes() > fileBytesMax - this.reserveOfLimit / 2) return false
+    if (!this.reserve.take()) return false
+    SqliteFile.limit(this.database, fileBytesMax)
+    this.full = false
+    return true
+  }
+
+  close(): void {
+    this.reading?.return(undefined)
+    this.database.close()
+  }
+
+  /** A full disk: what was held in reserve is given up, so that deletes can be kept, and the log is emptied. */
+  private failed(error: unknown): SqliteFailure.SqliteFailure {
+    const failure = SqliteFailure.of(error)
+    if (failure.kind !== "full") return failure
+    this.full = true
+    this.reserve.release()
+    const { fileBytesMax } = this.options
+    if (fileBytesMax > 0) SqliteFile.limit(this.database, fileBytesMax + this.reserveOfLimit)
+    this.checkpoint()
+    return failure
+  }
+
+  /** How far deletes may go beyond a limit of the file's size. */
+  private get reserveOfLimit(): number {
+    return Math.min(RESERVE_BYTES, this.options.fileBytesMax / 4)
+  }
+
+  private usedBytes(): number {
+    const count = (name: string): number => SqliteSchema.numberOf(this.database, `PRAGMA ${name}`)
+    return (count("page_count") - count("freelist_count")) * count("page_size")
+  }
+
+  private checkpoint(): void {
+    try {
+      const row = this.database.prepare("PRAGMA wal_checkpoint(PASSIVE)").get()
+      const bytes = Number(row?.log ?? 0) * SqliteSchema.numberOf(this.database, "PRAGMA page_size")
+      if (this.work > 0 && bytes > 0) this.bytesOfWork = Math.max(64, bytes / this.work)
+    } catch {
+      // No room in the database: the log keeps everything, and grows.
+    }
+    this.work = 0
+  }
+}
+
+/** About how many places of the tables a batch touches. */
+const workOf = (batch: SqliteBatch): number =>
+  1 +
+  batch.length / 4_096 +
+  batch.chunks.length / 6 +
+  batch.removedOutgoing.length / 3 +
+  batch.states.length / 16 +
+  batch.incoming.length / 5 +
+  batch.removedIncoming.length / 3 +
+  batch.retained.length +
+  batch.sessions.length +
+  batch.subscriptions.length

@@ -1,0 +1,31 @@
+/**
+ * One broker a database: a lock that the operating system takes back when the process ends, however it ends.
+ *
+ * It is SQLite's lock on a small file beside the database. The database itself stays open to readers: a backup, or the
+ * `sqlite3` program.
+ */
+import { closeSync, openSync } from "node:fs"
+import { DatabaseSync } from "node:sqlite"
+import { of, SqliteFailure } from "./SqliteFailure.ts"
+
+export interface SqliteLock {
+  readonly release: () => void
+}
+
+/** Throws SqliteFailure: "locked" when another has it. */
+export const acquire = (file: string): SqliteLock => {
+  let database: DatabaseSync | undefined
+  try {
+    const path = `${file}-lock`
+    closeSync(openSync(path, "a", 0o600))
+    database = new DatabaseSync(path)
+    // Nothing is ever written: the lock is all there is to it.
+    database.exec("PRAGMA busy_timeout = 0; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")
+  } catch (error) {
+    database?.close()
+    const failure = of(error)
+    throw failure.kind === "locked" ? new SqliteFailure("locked", "Another broker is running on it.") : failure
+  }
+  const held = database
+  return { release: () => held.close() }
+}

@@ -1,0 +1,47 @@
+/**
+ * A file that only takes up room, to be given up when the disk is full: so that what makes room, deletes, can be
+ * written down.
+ */
+import { closeSync, existsSync, fsyncSync, openSync, rmSync, statSync, writeSync } from "node:fs"
+import { randomFillSync } from "node:crypto"
+
+export const RESERVE_BYTES = 8 * 1024 * 1024
+const STEP_BYTES = 1024 * 1024
+
+export class SqliteReserve {
+  private readonly path: string
+
+  constructor(file: string) {
+    this.path = `${file}-reserve`
+  }
+
+  get exists(): boolean {
+    return existsSync(this.path)
+  }
+
+  /** Takes the room up again. False while there is none. */
+  take(): boolean {
+    if (this.exists && statSync(this.path).size === RESERVE_BYTES) return true
+    // Random, because a file system may store zeros in no room at all.
+    const bytes = randomFillSync(new Uint8Array(STEP_BYTES))
+    let file: number | undefined
+    try {
+      file = openSync(this.path, "w", 0o600)
+      for (let written = 0; written < RESERVE_BYTES; ) {
+        written += writeSync(file, bytes, 0, Math.min(STEP_BYTES, RESERVE_BYTES - written))
+      }
+      fsyncSync(file) // Some file systems look for the room only now.
+      closeSync(file)
+      return true
+    } catch {
+      // Whatever it is: there is no room to be had.
+      if (file !== undefined) closeSync(file)
+      this.release()
+      return false
+    }
+  }
+
+  release(): void {
+    rmSync(this.path, { force: true })
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * A store that has no room: what still works, and that it recovers by itself.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { execFileSync } from "node:child_process"
+import { existsSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import * as Broker from "../../src/broker/Broker.ts"
+import type { StoreOperation } from "../../src/core/StoreOperation.ts"
+import * as BrokerStorage from "../../src/storage/BrokerStorage.ts"
+import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
+import * as RawClient from "../broker/RawClient.ts"
+import { brokerLayer, collect, port } from "../broker/support.ts"
+import { message, outgoing, session } from "./contract.ts"
+import { directory } from "./Directory.ts"
+
+const MIB = 1024 * 1024
+
+const large = (order: number): StoreOperation => ({
+  ...outgoing("a", order),
+  message: { ...message(order), payload: new Uint8Array(60_000).fill(order) }
+})
+
+/** Fills the store until it refuses. Returns the number of the last batch that was kept. */
+const fill = Effect.fnUntraced(function* (store: SqliteStorage.SqliteStore) {
+  yield* Stream.runDrain(store.load)
+  yield* store.commit([session("a")], 1)
+  for (let sequence = 2; sequence < 2_000; sequence++) {
+    const error = yield* Effect.match(store.commit([large(sequence)], sequence), {
+      onSuccess: () => undefined,
+      onFailure: ({ reason }) => reason
+    })
+    if (error === undefined) continue
+    assert.strictEqual(error._tag, "StorageFull")
+    assert.match(error.message, /is full.*Make room/s)
+    return sequence - 1
+  }
+  return assert.fail("it never was full")
+})
+
+const removeUpTo = (last: number): ReadonlyArray<StoreOperation> =>
+  Array.from({ length: last }, (_, index) => ({ _tag: "RemoveOutgoing", clientId: "a", order: index + 1 }))
+
+describe("SqliteStorage without room", () => {
+  it.live("at its own limit: keeps what it has, refuses more, keeps deletes, and then has room again", () =>
+    Effect.gen(function* () {
+      const file = join(yield* directory, "store.db")
+      const store = yield* SqliteStorage.open({ file, durability: "none", fileBytesMax: 4 * MIB })
+      const { hasRoom } = store.service
+      const last = yield* fill(store)
+      assert.isAbove(last, 40)
+      assert.isFalse(yield* hasRoom!)
+      // What was refused is tried again, and now the room held in reserve takes it: the broker forgets nothing.
+      yield* store.commit([large(last + 1)], last + 1)
+      assert.isFalse(yield* hasRoom!)
+      yield* store.commit(removeUpTo(last - 10), last + 2)
+      assert.isTrue(yield* hasRoom!)
+      yield* store.commit([large(last + 3)], last + 3)
+      assert.strictEqual((yield* Stream.runCollect(store.load)).length, 1 + 10 + 2)
+    })
+  )
+
+  const mount = (path: string): string | undefined => {
+    try {
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=24m", "none", path], { stdio: "pipe" })
+      return undefined
+    } catch (error) {
+      return `a small file system cannot be mounted here: ${String(error).split("\n")[0]}`
+    }
+  }
+
+  it.live("on a disk without room: the same, and by itself when there is room", (context) =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const why = mount(path)
+      if (why !== undefined) return context.skip(why)
+      yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("umount", ["-l", path])))
+      const file = join(path, "store.db")
+      yield* Effect.gen(function* () {
+        const store = yield* SqliteStorage.open({ file, logBytesMax: 2 * MIB })
+        const { hasRoom } = store.service
+        assert.isTrue(existsSync(`${file}-reserve`))
+        writeFileSync(join(path, "other"), new Uint8Array(4 * MIB))
+        const last = yield* fill(store)
+        assert.isFalse(existsSync(`${file}-reserve`))
+        assert.isTrue(
+          yield* Effect.map(Effect.exit(store.commit(removeUpTo(5), last + 1)), ({ _tag }) => _tag === "Success")
+        )
+        writeFileSync(join(path, "more"), new Uint8Array(1))
+        assert.isFalse(yield* hasRoom!)
+        rmSync(join(path, "other"))
+        yield* store.commit(removeUpTo(last), last + 2)
+        assert.isTrue(yield* hasRoom!)
+        assert.isTrue(existsSync(`${file}-reserve`))
+        yield* store.commit([large(last + 3)], last + 3)
+      }).pipe(Effect.scoped)
+      const again = yield* SqliteStorage.open({ file })
+      assert.strictEqual((yield* Stream.runCollect(again.load)).length, 2)
+    })
+  )
+})
+
+describe("Broker on a store that kept a batch in its last room", () => {
+  it.live("refuses what needs room until the store says that there is some", () =>
+    Effect.gen(function* () {
+      const working = MemoryStorage.make(new MemoryStorage.MemoryStore())
+      let full = false
+      let room = true
+      let asked = 0
+      const storage = Layer.succeed(BrokerStorage.BrokerStorage)({
+        ...working,
+        commit: (operations, sequence) =>
+          Effect.suspend(() => {
+            if (!full) return working.commit(operations, sequence)
+            full = false // the reserve has been given up: the next attempt finds room
+            room = false
+            const reason = new BrokerStorage.StorageFull({ detail: "No space left on the device." })
+            return Effect.fail(new BrokerStorage.StorageError({ reason }))
+          }),
+        hasRoom: Effect.sync(() => {
+          asked++
+          return room
+        })
+      })
+      yield* Effect.gen(function* () {
+        const broker = yield* Broker.Broker
+        const bound = yield* port
+        const options = { clientId: "durable", properties: { sessionExpiryInterval: 1_000 } }
+        const durable = yield* RawClient.connect(bound, options)
+        yield* RawClient.subscribe(durable, "q", 1)
+        const publisher = yield* RawClient.connect(bound, { clientId: "publisher" })
+        full = true
+        yield* publisher.send(RawClient.publish("q", "kept", 1, false, 1))
+        assert.isBelow((yield* publisher.expect("PubAck")).reasonCode, 0x80)
+        const states = yield* collect(broker.eventsOf("StorageChanged"), 1)
+        yield* publisher.send(RawClient.publish("q", "refused", 1, false, 2))
+        assert.strictEqual((yield* publisher.expect("PubAck")).reasonCode, 0x97)
+        room = true
+        assert.deepStrictEqual(
+          (yield* Fiber.join(states)).map(({ state }) => state),
+          ["ok"]
+        )
+        assert.isAtLeast(asked, 2)
+        yield* publisher.send(RawClient.publish("q", "taken", 1, false, 3))
+        assert.isBelow((yield* publisher.expect("PubAck")).reasonCode, 0x80)
+      }).pipe(Effect.provide(brokerLayer({ storage })))
+    })
+  )
+
+  it.live("waits as long as the store says for a batch to gather", () =>
+    Effect.gen(function* () {
+      const working = MemoryStorage.make(new MemoryStorage.MemoryStore())
+      const sizes: Array<number> = []
+      const storage = Layer.succeed(BrokerStorage.BrokerStorage)({
+        ...working,
+        gatherMillis: 50,
+        commit: (operations, sequence) => {
+          sizes.push(operations.length)
+          return working.commit(operations, sequence)
+        }
+      })
+      yield* Effect.gen(function* () {
+        const broker = yield* Broker.Broker
+        const publish = (index: number) => broker.publish({ topic: `r/${index}`, payload: "x", retain: true })
+        const publishing = yield* Effect.forEach([1, 2, 3, 4], (index) =>
+          Effect.forkChild(publish(index), { startImmediately: true })
+        )
+        for (const fiber of publishing) yield* Fiber.join(fiber)
+        assert.deepStrictEqual(sizes, [4])
+      }).pipe(Effect.provide(brokerLayer({ storage })))
+    })
+  )
+})
