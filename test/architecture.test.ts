@@ -29,11 +29,12 @@ const lower = ["protocol", "core", "storage", "transport"]
 arrows.set("protocol", { folders: [], packages: ["effect/Schema", ...dataModules] })
 arrows.set("core", { folders: ["protocol"], packages: dataModules })
 arrows.set("storage", { folders: ["protocol", "core"], packages: runtimes })
-arrows.set("transport", { folders: [], packages: ["effect/*", "node:*", "ws"] })
-arrows.set("broker", { folders: lower, packages: runtimes })
-arrows.set("client", { folders: lower, packages: runtimes })
+arrows.set("transport", { folders: [], packages: ["effect/*", "node:*", "ws", "node-forge"] })
+// One table of settings is behind the typed configuration of the services, the string form and the command line.
+arrows.set("settings", { folders: lower, packages: runtimes })
+arrows.set("broker", { folders: [...lower, "settings"], packages: runtimes })
+arrows.set("client", { folders: [...lower, "settings"], packages: runtimes })
 arrows.set("sn", { folders: ["protocol", "core", "transport", "broker"], packages: runtimes })
-arrows.set("settings", { folders: [...lower, "broker", "client", "sn"], packages: runtimes })
 arrows.set("cli", { folders: [...lower, "broker", "client", "sn", "settings"], packages: runtimes })
 
 /** Pure by folder, and the synchronous cores that live beside their shells. */

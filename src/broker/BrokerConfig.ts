@@ -1,8 +1,8 @@
 /**
- * The broker's settings: every limit and choice with its default, its range, and its name in the environment.
+ * The broker's settings as a service: given in code, or taken from the environment.
  *
- * Owns their validation. A setting that is unknown or out of range stops the broker from starting: a mistyped limit
- * must not silently be no limit. What each setting of the core means is said in `core/CoreConfig.ts`.
+ * What there is, with defaults and ranges, is in `settings/BrokerSettings.ts`. A setting that is unknown or out of
+ * range stops the broker from starting: a mistyped limit must not silently be no limit.
  */
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -10,101 +10,15 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as CoreConfig from "../core/CoreConfig.ts"
-import * as Listener from "../transport/Listener.ts"
+import { BrokerSettings, choices, defaults, type NumberKey, numberKeys, numbers } from "../settings/BrokerSettings.ts"
+import type { ListenerOptions } from "../transport/ListenerConfig.ts"
+import * as ListenerUrl from "../transport/ListenerUrl.ts"
 import * as BrokerError from "./BrokerError.ts"
 
-/** What the shell keeps besides the core's settings. */
-export interface BrokerSettings extends CoreConfig.CoreConfig {
-  /** Listeners that start and stop with the broker. */
-  readonly listeners: ReadonlyArray<Listener.ListenerOptions>
-  /** Most connections, all listeners together. Beyond: closed before a byte is read. */
-  readonly connectionsMax: number
-  /** Most connections that are still being admitted. Beyond: closed. */
-  readonly handshakesMax: number
-  /** Seconds a hook may take to decide; beyond: refused. */
-  readonly hookTimeoutSeconds: number
-  /** Seconds for goodbyes, outboxes and the store when the broker closes; what is left is cut off. */
-  readonly shutdownTimeoutSeconds: number
-  /** Most events that wait for one slow subscriber of events; beyond: the oldest are dropped and counted. */
-  readonly eventsBufferMax: number
-  /** Most messages that wait for one slow in-process subscription; beyond: the oldest are dropped and counted. */
-  readonly messagesBufferMax: number
-}
+export { BrokerSettings, defaults }
 
 /** The settings of this process' broker. */
 export class BrokerConfig extends Context.Service<BrokerConfig, BrokerSettings>()("effect-mqtt/broker/BrokerConfig") {}
-
-export const defaults: BrokerSettings = {
-  ...CoreConfig.defaults,
-  listeners: [],
-  connectionsMax: 100_000,
-  handshakesMax: 1_000,
-  hookTimeoutSeconds: 10,
-  shutdownTimeoutSeconds: 5,
-  eventsBufferMax: 16_384,
-  messagesBufferMax: 16_384
-}
-
-type NumberKey = { [K in keyof BrokerSettings]: BrokerSettings[K] extends number ? K : never }[keyof BrokerSettings]
-
-/** Every counting setting, with the smallest and the largest value that makes sense. */
-const ranges: { readonly [K in NumberKey]: readonly [minimum: number, maximum: number] } = {
-  // The largest packet that MQTT can say the length of.
-  packetBytesMax: [64, 268_435_460],
-  packetBytesBeforeConnectMax: [64, 268_435_460],
-  topicLevelsMax: [1, 65_536],
-  userPropertiesMax: [0, 1_000_000],
-  connectTimeoutSeconds: [1, 86_400],
-  keepAliveSecondsMax: [0, 65_535],
-  idleTimeoutSeconds: [0, 31_536_000],
-  sessionsMax: [1, 1_000_000_000],
-  sessionExpirySecondsMax: [0, CoreConfig.NEVER_EXPIRES],
-  subscriptionsPerSessionMax: [1, 1_000_000_000],
-  receiveMaximum: [1, 65_535],
-  inflightMax: [1, 65_535],
-  queueMessagesMax: [1, 1_000_000_000],
-  queueBytesMax: [1_024, Number.MAX_SAFE_INTEGER],
-  outboxBytesMax: [1_024, 4_294_967_296],
-  drainTimeoutSeconds: [1, 86_400],
-  bufferedBytesMax: [65_536, Number.MAX_SAFE_INTEGER],
-  pauseMillisMax: [0, 600_000],
-  retainedMessagesMax: [0, 1_000_000_000],
-  retainedBytesMax: [0, Number.MAX_SAFE_INTEGER],
-  topicAliasMaximum: [0, 65_535],
-  journalBytesMax: [1_024, Number.MAX_SAFE_INTEGER],
-  connectionsMax: [1, 10_000_000],
-  handshakesMax: [1, 10_000_000],
-  hookTimeoutSeconds: [1, 3_600],
-  shutdownTimeoutSeconds: [0, 3_600],
-  eventsBufferMax: [1, 10_000_000],
-  messagesBufferMax: [1, 10_000_000]
-}
-
-const numberKeys = Object.keys(ranges) as ReadonlyArray<NumberKey> // the record is written out above
-
-const whole = (name: NumberKey): Schema.Codec<number> => {
-  const [minimum, maximum] = ranges[name]
-  const message = `${name} must be a whole number from ${minimum} to ${maximum}`
-  const inRange = (value: number) => Number.isInteger(value) && value >= minimum && value <= maximum
-  return Schema.Number.check(Schema.makeFilter(inRange, { message }))
-}
-
-const numbers = Object.fromEntries(numberKeys.map((name) => [name, whole(name)])) as {
-  readonly [K in NumberKey]: Schema.Codec<number> // one entry a key, by construction
-}
-
-/** What is not a number. */
-const choices = {
-  queueOverflow: Schema.Literals(["drop-newest", "drop-oldest", "disconnect"]),
-  queueQos0: Schema.Boolean
-}
-
-export const BrokerSettings = Schema.Struct({
-  ...numbers,
-  ...choices,
-  listeners: Schema.Array(Schema.toEncoded(Listener.ListenerConfig))
-})
 
 /** The settings with their defaults. Fails on an unknown name, a wrong type or a value out of range, and says which. */
 export const make = (options: Partial<BrokerSettings> = {}): Effect.Effect<BrokerSettings, BrokerError.BrokerError> =>
@@ -116,31 +30,27 @@ export const make = (options: Partial<BrokerSettings> = {}): Effect.Effect<Broke
 export const layer = (options?: Partial<BrokerSettings>): Layer.Layer<BrokerConfig, BrokerError.BrokerError> =>
   Layer.effect(BrokerConfig)(make(options))
 
-const PROTOCOLS: Readonly<Record<string, Listener.Protocol | undefined>> = { "mqtt:": 0 }
-
-/** `mqtt://127.0.0.1:1883`; several with commas between them. The port may be left out. */
-const parseListeners = (text: string): ReadonlyArray<Listener.ListenerOptions> | undefined => {
-  const listeners: Array<Listener.ListenerOptions> = []
-  for (const item of text.split(",")) {
-    const url = URL.parse(item.trim())
-    const protocol = url === null ? undefined : PROTOCOLS[url.protocol]
-    if (url === null || protocol !== 0 || url.hostname === "" || !["", "/"].includes(url.pathname)) return undefined
-    const host = url.hostname.replace(/^\[|\]$/g, "")
-    listeners.push({ protocol, host, port: url.port === "" ? 1883 : Number(url.port) })
-  }
-  return listeners
-}
-
+/** `mqtt://127.0.0.1:1883`; several with commas between them. */
 const ListenerUrls = Schema.String.check(
-  Schema.makeFilter((text: string) => parseListeners(text) !== undefined, {
-    message: "listeners must be URLs like mqtt://127.0.0.1:1883, with commas between them"
+  Schema.makeFilter((text: string) => {
+    const parsed = ListenerUrl.parseAll(text)
+    return typeof parsed === "string" ? `listeners must be URLs with commas between them, and ${parsed}` : undefined
   })
 )
+
+const parseListeners = (text: string): ReadonlyArray<ListenerOptions> => {
+  const parsed = ListenerUrl.parseAll(text)
+  return typeof parsed === "string" ? [] : parsed // the schema has refused it before
+}
 
 const withDefault = <K extends NumberKey | keyof typeof choices>(
   name: K,
   schema: Schema.Codec<BrokerSettings[K], unknown>
 ): Config.Config<BrokerSettings[K]> => Config.schema(schema, name).pipe(Config.withDefault(defaults[name]))
+
+type FlagKey = { [K in keyof BrokerSettings]: BrokerSettings[K] extends boolean ? K : never }[keyof BrokerSettings]
+
+const flag = (name: FlagKey): Config.Config<boolean> => Config.Boolean(name).pipe(Config.withDefault(defaults[name]))
 
 const numberConfigs = Object.fromEntries(numberKeys.map((name) => [name, withDefault(name, numbers[name])])) as {
   readonly [K in NumberKey]: Config.Config<number> // one entry a key, by construction
@@ -150,9 +60,14 @@ const numberConfigs = Object.fromEntries(numberKeys.map((name) => [name, withDef
 export const config: Config.Config<BrokerSettings> = Config.all({
   ...numberConfigs,
   queueOverflow: withDefault("queueOverflow", choices.queueOverflow),
-  queueQos0: Config.Boolean("queueQos0").pipe(Config.withDefault(defaults.queueQos0)),
+  refusedPublish: withDefault("refusedPublish", choices.refusedPublish),
+  queueQos0: flag("queueQos0"),
+  recheckSubscriptions: flag("recheckSubscriptions"),
+  sessionsBoundToUserNames: flag("sessionsBoundToUserNames"),
+  maskSensitiveData: flag("maskSensitiveData"),
+  listenerDefaults: Config.succeed(defaults.listenerDefaults),
   listeners: Config.schema(ListenerUrls, "listeners").pipe(
-    Config.map((text) => parseListeners(text) ?? []),
+    Config.map(parseListeners),
     Config.withDefault(defaults.listeners)
   )
 })

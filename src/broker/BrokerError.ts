@@ -6,7 +6,11 @@
  */
 import * as Schema from "effect/Schema"
 import type * as ProtocolError from "../protocol/ProtocolError.ts"
+import * as SettingError from "../settings/SettingError.ts"
+import { InvalidSessionJson } from "../storage/SessionJson.ts"
 import * as ListenError from "../transport/ListenError.ts"
+
+export { InvalidSetting, SettingNotApplicable, UnknownSetting } from "../settings/SettingError.ts"
 
 /** What was to be published or sent breaks the protocol. */
 export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("ProtocolViolation", {
@@ -51,6 +55,51 @@ export class ShutDown extends Schema.TaggedError<ShutDown>()("ShutDown", {
   }
 }
 
+/** There is no session of that client. */
+export class NoSuchSession extends Schema.TaggedError<NoSuchSession>()("NoSuchSession", {
+  code: Schema.tag(211),
+  clientId: Schema.String
+}) {
+  override get message(): string {
+    return (
+      `There is no session of ${JSON.stringify(this.clientId)}: it has ended, or never was. ` +
+      "Take client ids from the sessions snapshot."
+    )
+  }
+}
+
+/** What was to be done with a session cannot be while its client is connected. */
+export class SessionConnected extends Schema.TaggedError<SessionConnected>()("SessionConnected", {
+  code: Schema.tag(211),
+  clientId: Schema.String
+}) {
+  override get message(): string {
+    return `The client ${JSON.stringify(this.clientId)} is connected. Disconnect it first; its session is as it was.`
+  }
+}
+
+/** There is no room for it under the configuration. */
+export class LimitReached extends Schema.TaggedError<LimitReached>()("LimitReached", {
+  code: Schema.tag(10055),
+  /** The name of the setting. */
+  limit: Schema.String,
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `${this.detail} Make room, or raise ${this.limit}.`
+  }
+}
+
+/** The store takes nothing now, so that nothing that must be kept is accepted. */
+export class StorageRefuses extends Schema.TaggedError<StorageRefuses>()("StorageRefuses", {
+  code: Schema.tag(10069),
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `${this.detail} The store takes nothing now: make room for it, and try again.`
+  }
+}
+
 /** What the store kept could not be loaded. */
 export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
   code: Schema.tag(303),
@@ -61,23 +110,18 @@ export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()
   }
 }
 
-/** A setting that is unknown, of the wrong type, or out of range. */
-export class InvalidSetting extends Schema.TaggedError<InvalidSetting>()("InvalidSetting", {
-  code: Schema.tag(10022),
-  detail: Schema.String
-}) {
-  override get message(): string {
-    return `Invalid broker setting: ${this.detail}`
-  }
-}
-
 export const BrokerErrorReason = Schema.Union([
   ProtocolViolation,
   InvalidTopic,
   NotConnected,
   ShutDown,
+  NoSuchSession,
+  SessionConnected,
+  LimitReached,
+  StorageRefuses,
+  InvalidSessionJson,
   StorageUnavailable,
-  InvalidSetting,
+  ...SettingError.reasons,
   ...ListenError.reasons
 ])
 export type BrokerErrorReason = typeof BrokerErrorReason.Type

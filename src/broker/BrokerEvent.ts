@@ -1,6 +1,7 @@
 /**
  * What a broker tells: the core's events, and those that only the shell can know of.
  */
+import type { ConnectionId } from "../core/ConnectionId.ts"
 import * as CoreEvent from "../core/CoreEvent.ts"
 import type { Protocol } from "../transport/Listener.ts"
 
@@ -8,7 +9,7 @@ import type { Protocol } from "../transport/Listener.ts"
 export interface Error {
   readonly _tag: "Error"
   /** "" when it is about no single connection. */
-  readonly connectionId: string
+  readonly connectionId: ConnectionId | ""
   readonly errorCode: number
   readonly description: string
 }
@@ -16,7 +17,7 @@ export interface Error {
 export interface Log {
   readonly _tag: "Log"
   /** "" when it is about no single connection. */
-  readonly connectionId: string
+  readonly connectionId: ConnectionId | ""
   /** 1 information, 2 verbose, 3 debug: the documented levels. */
   readonly logLevel: 1 | 2 | 3
   readonly message: string
@@ -37,9 +38,16 @@ export interface ListenerStopped {
   readonly localPort: number
 }
 
-export type RefusalReason = "connections-max" | "handshakes-max" | "hook" | "shutting-down"
+/** How a TLS or WebSocket handshake goes, in words. Comes before the Connected event of the same connection. */
+export interface SSLStatus {
+  readonly _tag: "SSLStatus"
+  readonly connectionId: ConnectionId
+  readonly message: string
+}
 
-/** A raw connection was closed before a byte of it was read. */
+export type RefusalReason = "connections-max" | "handshakes-max" | "hook" | "proxy-header" | "shutting-down"
+
+/** A raw connection was closed before a byte of it was read, or because its PROXY header was missing or wrong. */
 export interface ConnectionRefused {
   readonly _tag: "ConnectionRefused"
   readonly remoteHost: string
@@ -55,7 +63,14 @@ export interface StorageChanged {
   readonly description: string
 }
 
-export type ShellEvent = Error | Log | ListenerStarted | ListenerStopped | ConnectionRefused | StorageChanged
+export type ShellEvent =
+  | Error
+  | Log
+  | ListenerStarted
+  | ListenerStopped
+  | SSLStatus
+  | ConnectionRefused
+  | StorageChanged
 
 export type BrokerEvent = CoreEvent.CoreEvent | ShellEvent
 
@@ -69,6 +84,7 @@ const shellTags: ReadonlyArray<ShellEvent["_tag"]> = [
   "Log",
   "ListenerStarted",
   "ListenerStopped",
+  "SSLStatus",
   "ConnectionRefused",
   "StorageChanged"
 ]

@@ -1,18 +1,35 @@
 /**
  * Pumps one transport connection into the core, and the core's output back.
  *
- * No fiber, no queue: the socket's own events call the core, and the turn (`Turn.ts`) calls `flush`. There is one of
- * these for every connection, so it holds next to nothing.
+ * No fiber: the socket's own events call the core, and the turn (`Turn.ts`) calls `flush`. There is one of these for
+ * every connection, so it holds next to nothing. What a busy socket cannot take waits here, in whole packets, so that
+ * an interrupt can still take messages out of it.
  */
+import type { ConnectionId } from "../core/ConnectionId.ts"
 import type { BrokerCore } from "../core/BrokerCore.ts"
+import * as Frames from "../core/Frames.ts"
 import type { ServerConnection } from "../core/ServerConnection.ts"
+import { Decoder } from "../protocol/Decoder.ts"
 import type { Listener, TransportConnection, TransportSink } from "../transport/Listener.ts"
 import * as SocketErrno from "../transport/SocketErrno.ts"
+import * as UnsentPackets from "./UnsentPackets.ts"
 
 /** Milliseconds that a peer may take to close its half after the last byte was sent to it. */
 const LINGER_MILLIS = 2_000
 
+/** What waits is given to the socket at least this much at a time. */
+const GATHERED_BYTES = 64 * 1024
+
 const ORDERLY = { statusCode: 0, description: "OK" } as const
+
+/** "Error decrypting data", and "MQTT protocol error": WebSocket frames are part of it [MQTT-6]. */
+const TLS_FAILED = 284
+const FRAMES_WRONG = 600
+
+const statusOf = (errno: string): number => {
+  if (errno.startsWith("ERR_SSL_")) return TLS_FAILED
+  return errno.startsWith("WS_ERR_") ? FRAMES_WRONG : SocketErrno.codeOf(errno)
+}
 
 /** What a driver needs of the turn it belongs to. */
 export interface Turnover {
@@ -21,7 +38,7 @@ export interface Turnover {
   readonly changeReading: () => void
   readonly released: (driver: ConnectionDriver) => void
   /** The core threw while it handled a connection's input: a bug. */
-  readonly defect: (connectionId: string, defect: unknown) => void
+  readonly defect: (connectionId: ConnectionId, defect: unknown) => void
   /** A driver that is closing must be looked at by then. */
   readonly lookBy: (at: number) => void
 }
@@ -33,6 +50,9 @@ export class ConnectionDriver implements TransportSink {
   closeBy = Number.POSITIVE_INFINITY
   private readonly turn: Turnover
   private readonly transport: TransportConnection
+  /** Output of whole turns that the socket was too busy for; undefined: none. */
+  private held: Array<ReadonlyArray<Uint8Array>> | undefined = undefined
+  private heldBytes = 0
 
   constructor(turn: Turnover, listener: Listener, transport: TransportConnection, now: number) {
     this.turn = turn
@@ -62,19 +82,19 @@ export class ConnectionDriver implements TransportSink {
   }
 
   onDrain(): void {
-    const { writableLength } = this.transport
+    const { transport } = this
     const now = Date.now()
-    if (writableLength === 0) this.connection.outbox.recycle()
-    if (this.closing && writableLength === 0) this.closeWithin(LINGER_MILLIS, now)
-    this.turn.core.flushed(this.connection, writableLength, now)
+    while (this.held !== undefined && transport.writableLength === 0) this.writeHeld(this.held)
+    const { unsentBytes } = this
+    if (unsentBytes === 0) this.connection.outbox.recycle()
+    if (this.closing && unsentBytes === 0) this.closeWithin(LINGER_MILLIS, now)
+    this.turn.core.flushed(this.connection, unsentBytes, now)
     this.turn.schedule()
   }
 
   onClose(errno: string | undefined): void {
     const reason =
-      errno === undefined
-        ? ORDERLY
-        : { statusCode: SocketErrno.codeOf(errno), description: SocketErrno.describe(errno) }
+      errno === undefined ? ORDERLY : { statusCode: statusOf(errno), description: SocketErrno.describe(errno) }
     this.turn.core.closed(this.connection, reason, Date.now())
     this.turn.released(this)
     this.turn.schedule()
@@ -86,10 +106,29 @@ export class ConnectionDriver implements TransportSink {
     const { outbox } = connection
     const chunks = outbox.take()
     if (chunks.length === 0) return
-    transport.write(chunks)
-    const { writableLength } = transport
-    if (writableLength === 0) outbox.recycle()
-    this.turn.core.flushed(connection, writableLength, now)
+    if (this.turn.core.events.frames !== "none") this.tellFrames(chunks)
+    if (this.held === undefined && transport.writableLength === 0) transport.write(chunks)
+    else this.hold(chunks)
+    const { unsentBytes } = this
+    if (unsentBytes === 0) outbox.recycle()
+    this.turn.core.flushed(connection, unsentBytes, now)
+  }
+
+  /** Takes messages at QoS 0 out of what the socket has not been given; the packets after them are sent earlier. */
+  interrupt(now: number): number {
+    const { connection, turn } = this
+    const { outbox } = connection
+    const unsent = [...(this.held ?? []), outbox.take()].flat()
+    this.held = undefined
+    this.heldBytes = 0
+    const { chunks, dropped } = UnsentPackets.withoutQos0(unsent, connection.outgoingAliases !== undefined)
+    for (const { topic } of dropped) turn.core.interrupted(connection, topic)
+    if (chunks.length > 0) {
+      if (this.transport.writableLength === 0) this.transport.write(chunks)
+      else this.hold(chunks)
+    }
+    turn.core.flushed(connection, this.unsentBytes, now)
+    return dropped.length
   }
 
   /** Reads or does not, as the core wishes; a connection that is closing is read to see its end. */
@@ -105,6 +144,8 @@ export class ConnectionDriver implements TransportSink {
       this.transport.destroy()
       return
     }
+    // The transport ends behind everything that it was given.
+    while (this.held !== undefined) this.writeHeld(this.held)
     const sent = this.transport.writableLength === 0
     this.closeWithin(sent ? LINGER_MILLIS : this.turn.core.config.drainTimeoutSeconds * 1_000, now)
     this.transport.end()
@@ -114,6 +155,44 @@ export class ConnectionDriver implements TransportSink {
 
   destroy(): void {
     this.transport.destroy()
+  }
+
+  /** What a turn has gathered begins and ends with a packet. */
+  private tellFrames(chunks: ReadonlyArray<Uint8Array>): void {
+    const { connection, turn } = this
+    const limits = { packetBytesMax: 268_435_460, topicLevelsMax: 65_535, userPropertiesMax: 65_535 }
+    const decoder = new Decoder({ sender: "server", version: connection.version, ...limits })
+    decoder.push(Buffer.concat(chunks))
+    for (let packet = decoder.next(); packet !== undefined; packet = decoder.next()) {
+      Frames.tell(turn.core.events, connection, "sent", packet)
+    }
+  }
+
+  /** Bytes that the operating system has not accepted. */
+  private get unsentBytes(): number {
+    return this.transport.writableLength + this.heldBytes
+  }
+
+  private hold(chunks: ReadonlyArray<Uint8Array>): void {
+    this.held ??= []
+    this.held.push(chunks)
+    for (const { length } of chunks) this.heldBytes += length
+  }
+
+  private writeHeld(held: Array<ReadonlyArray<Uint8Array>>): void {
+    const chunks: Array<Uint8Array> = []
+    let bytes = 0
+    let count = 0
+    while (count < held.length && bytes < GATHERED_BYTES) {
+      for (const chunk of held[count++]!) {
+        chunks.push(chunk)
+        bytes += chunk.length
+      }
+    }
+    if (count === held.length) this.held = undefined
+    else held.splice(0, count)
+    this.heldBytes -= bytes
+    this.transport.write(chunks)
   }
 
   private closeWithin(millis: number, now: number): void {

@@ -1,7 +1,8 @@
 /**
  * Events to whoever asked for their kind, each subscriber with a bounded buffer of its own.
  *
- * Owns the count of subscribers a kind: the core builds a kind only while that is not zero. A subscriber that does not
+ * Owns the count of subscribers a kind: the core builds a kind only while that is not zero. While somebody listens to
+ * Log events, lines are made here of what happens. A subscriber that does not
  * keep up loses its oldest events, never holds up the broker, and the loss is counted.
  */
 import * as Effect from "effect/Effect"
@@ -9,7 +10,11 @@ import type * as Cause from "effect/Cause"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as CoreEvent from "../core/CoreEvent.ts"
+import type { BrokerSettings } from "./BrokerConfig.ts"
 import type { BrokerEvent, OfTag, ShellEvent, Tag } from "./BrokerEvent.ts"
+import * as LogEntries from "./LogEntries.ts"
+
+type LogSettings = Pick<BrokerSettings, "logLevel" | "maskSensitiveData">
 
 interface Subscriber {
   readonly tags: ReadonlySet<Tag>
@@ -24,36 +29,58 @@ export class EventHub {
   /** Events that slow subscribers lost. */
   dropped = 0
   private readonly core: CoreEvent.CoreEvents
+  private readonly settings: LogSettings
   private readonly bufferMax: number
   private readonly subscribers = new Set<Subscriber>()
   private readonly counts = new Map<Tag, number>()
   private ended = false
 
-  constructor(core: CoreEvent.CoreEvents, bufferMax: number) {
+  constructor(core: CoreEvent.CoreEvents, settings: LogSettings & { readonly eventsBufferMax: number }) {
     this.core = core
-    this.bufferMax = bufferMax
+    this.settings = settings
+    this.bufferMax = settings.eventsBufferMax
   }
 
-  /** Whether anybody listens to that kind: ask before building an event. */
+  /** Whether anybody listens to that kind, or a line of the log is made of it: ask before building an event. */
   wants(tag: Tag): boolean {
-    return (this.counts.get(tag) ?? 0) > 0
+    if ((this.counts.get(tag) ?? 0) > 0) return true
+    return tag !== "Log" && !isCoreTag(tag) && this.logs && LogEntries.isLogged(this.settings.logLevel, tag)
   }
 
+  /** Whether there are Log events. */
+  get logs(): boolean {
+    return this.settings.logLevel > 0 && (this.counts.get("Log") ?? 0) > 0
+  }
+
+  /** After what the core has told before. */
   publish(event: ShellEvent): void {
-    if (this.wants(event._tag)) this.deliver(event)
+    if (!this.wants(event._tag)) return
+    this.drain()
+    this.tell(event)
   }
 
   /** Passes on what the core told during a turn. */
   drain(): void {
     if (this.core.isEmpty) return
     for (const event of this.core.take()) {
-      this.deliver(event)
+      this.tell(event)
       // The documented Error event covers it; ProtocolFailure says more.
-      if (event._tag === "ProtocolFailure") {
+      if (event._tag === "ProtocolFailure" && (this.counts.get("Error") ?? 0) > 0) {
         const { connectionId, description, errorCode } = event
-        this.publish({ _tag: "Error", connectionId, errorCode, description })
+        this.deliver({ _tag: "Error", connectionId, errorCode, description })
       }
     }
+  }
+
+  /** What is logged depends on settings and on who listens: looks at both again. */
+  settle(): void {
+    const { logLevel, maskSensitiveData } = this.settings
+    const sources = new Set<Tag>(this.logs ? LogEntries.sources(logLevel) : [])
+    for (const tag of CoreEvent.tags) {
+      const asError = tag === "ProtocolFailure" && (this.counts.get("Error") ?? 0) > 0
+      this.core.want(tag, this.wants(tag) || asError || sources.has(tag))
+    }
+    this.core.frames = this.logs && logLevel >= 3 ? (maskSensitiveData ? "masked" : "whole") : "none"
   }
 
   /** Events of these kinds from the moment the stream runs until the broker has closed. */
@@ -76,6 +103,13 @@ export class EventHub {
     for (const { queue } of this.subscribers) Queue.endUnsafe(queue)
   }
 
+  private tell(event: BrokerEvent | CoreEvent.Frame): void {
+    if (event._tag !== "Frame") this.deliver(event)
+    if (!this.logs) return
+    const entry = LogEntries.of(event)
+    if (entry !== undefined && entry.logLevel <= this.settings.logLevel) this.deliver(entry)
+  }
+
   private deliver(event: BrokerEvent): void {
     for (const { queue, tags } of this.subscribers) {
       if (!tags.has(event._tag)) continue
@@ -86,21 +120,14 @@ export class EventHub {
 
   private add(subscriber: Subscriber): void {
     this.subscribers.add(subscriber)
-    for (const tag of subscriber.tags) this.count(tag, 1)
+    for (const tag of subscriber.tags) this.counts.set(tag, (this.counts.get(tag) ?? 0) + 1)
+    this.settle()
     if (this.ended) Queue.endUnsafe(subscriber.queue)
   }
 
   private remove(subscriber: Subscriber): void {
     if (!this.subscribers.delete(subscriber)) return
-    for (const tag of subscriber.tags) this.count(tag, -1)
-  }
-
-  private count(tag: Tag, change: 1 | -1): void {
-    this.counts.set(tag, (this.counts.get(tag) ?? 0) + change)
-    if (tag === "ProtocolFailure" || tag === "Error") {
-      this.core.want("ProtocolFailure", this.wants("ProtocolFailure") || this.wants("Error"))
-    } else if (isCoreTag(tag)) {
-      this.core.want(tag, this.wants(tag))
-    }
+    for (const tag of subscriber.tags) this.counts.set(tag, (this.counts.get(tag) ?? 0) - 1)
+    this.settle()
   }
 }

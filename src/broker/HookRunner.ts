@@ -22,6 +22,7 @@ interface Open {
 export class HookRunner {
   /** In the order of their deadlines, because all have the same time. */
   private readonly open = new Set<Open>()
+  private readonly idleWaiters = new Set<() => void>()
   private readonly timeoutMillis: number
   private readonly runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
 
@@ -41,7 +42,9 @@ export class HookRunner {
     }
     const answer = (outcome: Outcome<A>) => {
       // Once: a late answer finds its question closed.
-      if (this.open.delete(entry)) done(outcome)
+      if (!this.open.delete(entry)) return
+      done(outcome)
+      if (this.open.size === 0) for (const idle of this.idleWaiters) idle()
     }
     const entry: Open = {
       fiber,
@@ -50,6 +53,16 @@ export class HookRunner {
     }
     this.open.add(entry)
     fiber.addObserver((late) => answer(toOutcome(late)))
+  }
+
+  /** Calls `idle` when no question is open. Returns how to stop waiting. */
+  whenIdle(idle: () => void): () => void {
+    if (this.open.size === 0) {
+      idle()
+      return () => {}
+    }
+    this.idleWaiters.add(idle)
+    return () => this.idleWaiters.delete(idle)
   }
 
   get openCount(): number {

@@ -11,10 +11,16 @@ import type * as Redacted from "effect/Redacted"
 import type * as Ask from "../core/Ask.ts"
 import type { QoS } from "../protocol/Packet.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
-import type { Peer } from "../transport/Listener.ts"
+import type { ClientCertificate, Peer } from "../transport/Listener.ts"
 
 /** A raw connection, before a byte of it is read. */
 export interface ConnectionRequest extends Peer {}
+
+/**
+ * A client of a listener with `sslAuthenticateClients` has shown its certificate, or none (then it is empty). `accept`
+ * says whether it could be verified, `status` why not. On secure WebSocket this comes before the upgrade.
+ */
+export interface SSLClientAuthentication extends ClientCertificate {}
 
 /** A CONNECT. */
 export interface SessionRequest extends Omit<Ask.SessionRequest, "_tag" | "askId" | "password"> {
@@ -64,6 +70,8 @@ export const refuse = (reasonCode: number = ReasonCode.NotAuthorized, reasonStri
 export interface HooksService {
   /** True lets it in; false closes it without a word. */
   readonly connectionRequest?: ((request: ConnectionRequest) => Effect.Effect<boolean, unknown>) | undefined
+  /** True lets it in, whatever could be verified. Without this hook only verified certificates are accepted. */
+  readonly sslClientAuthentication?: ((request: SSLClientAuthentication) => Effect.Effect<boolean, unknown>) | undefined
   readonly sessionRequest?: ((request: SessionRequest) => Effect.Effect<Decision, unknown>) | undefined
   /** Without it every authentication method is refused with 0x8C, as it should refuse those that it does not know. */
   readonly authenticate?: ((request: Authenticate) => Effect.Effect<Decision, unknown>) | undefined

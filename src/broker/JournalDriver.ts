@@ -16,6 +16,10 @@ import type { EventHub } from "./EventHub.ts"
 /** Waits between attempts: doubled from the first to the last. */
 const FIRST_RETRY_MILLIS = 100
 const LAST_RETRY_MILLIS = 5_000
+/** Wait between two questions whether a full store has room again. */
+const ROOM_MILLIS = 1_000
+
+const KEEPS_AGAIN = "The store keeps what it is given again."
 
 interface Waiter {
   readonly sequence: number
@@ -30,6 +34,9 @@ export class JournalDriver {
   private readonly schedule: () => void
   private committing: Fiber.Fiber<void> | undefined = undefined
   private durable = 0
+  /** The last sequence handed to the store. */
+  private taken = 0
+  private watchingRoom = false
   private stopped = false
   private state: "ok" | "full" | "failed" = "ok"
   private readonly waiters = new Set<Waiter>()
@@ -62,10 +69,8 @@ export class JournalDriver {
 
   /** Hands the store what has been journalled, unless it is busy: then that follows when it is done. */
   drain(): void {
-    while (this.committing === undefined && !this.stopped) {
-      const batch = this.core.journal.take()
-      if (batch === undefined) return
-      const fiber = this.runFork(this.commit(batch))
+    while (this.committing === undefined && !this.stopped && this.core.journal.sequence > this.taken) {
+      const fiber = this.runFork(this.next)
       if (fiber.pollUnsafe() === undefined) {
         this.committing = fiber
         fiber.addObserver(() => {
@@ -97,6 +102,18 @@ export class JournalDriver {
     this.committing?.interruptUnsafe()
   }
 
+  /** What has been journalled, or will have been when it has waited for company. */
+  private readonly next: Effect.Effect<void> = Effect.suspend(() => {
+    const { gatherMillis = 0 } = this.storage
+    const batch = Effect.suspend(() => {
+      const taken = this.core.journal.take()
+      if (taken === undefined) return Effect.void
+      this.taken = taken.sequence
+      return this.commit(taken)
+    })
+    return gatherMillis > 0 ? Effect.andThen(Effect.sleep(gatherMillis), batch) : batch
+  })
+
   private commit(batch: Batch): Effect.Effect<void> {
     const attempt = Effect.suspend(() => this.storage.commit(batch.operations, batch.sequence))
     return Effect.gen({ self: this }, function* () {
@@ -114,13 +131,30 @@ export class JournalDriver {
   private stored(sequence: number): void {
     this.durable = sequence
     const now = Date.now()
-    if (this.state !== "ok") this.change("ok", "The store keeps what it is given again.", now)
+    const { hasRoom } = this.storage
+    if (this.state === "full" && hasRoom !== undefined) this.watchRoom(hasRoom)
+    else if (this.state !== "ok") this.change("ok", KEEPS_AGAIN, now)
     this.core.stored(sequence, now)
     for (const waiter of this.waiters) {
       if (waiter.sequence > sequence) continue
       this.waiters.delete(waiter)
       waiter.resume()
     }
+  }
+
+  /** It has kept this batch, perhaps in its last room: until there is more, what needs room is refused. */
+  private watchRoom(hasRoom: NonNullable<BrokerStorage["Service"]["hasRoom"]>): void {
+    if (this.watchingRoom) return
+    this.watchingRoom = true
+    const watch = Effect.gen({ self: this }, function* () {
+      while (!(yield* Effect.orElseSucceed(hasRoom, () => false))) {
+        yield* Effect.sleep(ROOM_MILLIS)
+        if (this.stopped) return
+      }
+      this.watchingRoom = false
+      if (this.state === "full") this.change("ok", KEEPS_AGAIN, Date.now())
+    })
+    this.runFork(watch)
   }
 
   private failed(cause: Cause.Cause<StorageError>): void {
@@ -134,8 +168,8 @@ export class JournalDriver {
     this.state = state
     this.core.storageState(state, now)
     this.hub.publish({ _tag: "StorageChanged", state, description })
-    // Whoever runs the broker must know, whether or not a program listens to events.
-    this.runFork(state === "ok" ? Effect.logInfo(description) : Effect.logError(description))
+    // Whoever runs the broker must know, also when no program listens to the log.
+    if (!this.hub.logs) this.runFork(state === "ok" ? Effect.logInfo(description) : Effect.logError(description))
     this.schedule()
   }
 }

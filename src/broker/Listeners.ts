@@ -2,19 +2,22 @@
  * The broker's listeners, and who is let in through them.
  *
  * Owns admission: the limits that hold for all listeners together, and the ConnectionRequest hook. Everything here
- * happens on the raw connection, before a byte of it is read.
+ * happens on the raw connection, before a byte of it is read. What follows until it is ready is in `Handshakes.ts`.
  */
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
-import * as Listener from "../transport/Listener.ts"
+import * as ListenerDefaults from "../settings/ListenerDefaults.ts"
+import type * as Listener from "../transport/Listener.ts"
+import type { ListenError } from "../transport/ListenError.ts"
+import * as ListenerConfig from "../transport/ListenerConfig.ts"
 import * as SocketErrno from "../transport/SocketErrno.ts"
 import * as TcpListener from "../transport/TcpListener.ts"
 import type { BrokerSettings } from "./BrokerConfig.ts"
 import * as BrokerError from "./BrokerError.ts"
 import type { RefusalReason } from "./BrokerEvent.ts"
 import type { EventHub } from "./EventHub.ts"
+import { Handshakes } from "./Handshakes.ts"
 import type { HookRunner, Outcome } from "./HookRunner.ts"
 import type { HooksService } from "./Hooks.ts"
 import type { Turn } from "./Turn.ts"
@@ -23,9 +26,16 @@ import * as Wait from "./Wait.ts"
 /** "Action impossible in control's present state": a question without an answer. */
 const NO_DECISION = 211
 
-/** Where a connection's listener is known only after it was made. */
-interface Entry {
+/** An address that was asked for: stopped and started again, another listener is there. */
+interface Place {
+  readonly options: Listener.ListenerOptions
+  readonly scope: Scope.Closeable
+  /** The last one; undefined: it is being made. */
   listener: Listener.Listener | undefined
+  /** Those before it may still have connections. */
+  former: ReadonlyArray<Listener.Listener>
+  /** Certificates that replaced those of the configuration. */
+  certificates: Listener.CertificatesOptions | undefined
 }
 
 export class Listeners {
@@ -33,7 +43,7 @@ export class Listeners {
   refused = 0
   /** Set when the broker closes: nobody is let in any more. */
   closed = false
-  private readonly listeners = new Set<Listener.Listener>()
+  private readonly places = new Set<Place>()
   /** Raw connections whose admission is undecided. */
   private undecided = 0
   private readonly settings: BrokerSettings
@@ -41,6 +51,7 @@ export class Listeners {
   private readonly runner: HookRunner
   private readonly turn: Turn
   private readonly hub: EventHub
+  private readonly handshakes: Handshakes
 
   constructor(settings: BrokerSettings, hooks: HooksService, runner: HookRunner, turn: Turn, hub: EventHub) {
     this.settings = settings
@@ -48,18 +59,19 @@ export class Listeners {
     this.runner = runner
     this.turn = turn
     this.hub = hub
+    this.handshakes = new Handshakes(hooks, runner, turn, hub)
   }
 
-  get all(): Iterable<Listener.Listener> {
-    return this.listeners
+  get all(): ReadonlyArray<Listener.Listener> {
+    return Array.from(this.places, ({ listener }) => listener).filter((listener) => listener !== undefined)
   }
 
   stopAccepting(): void {
-    for (const listener of this.listeners) this.stop(listener)
+    for (const listener of this.all) this.stop(listener)
   }
 
   closeConnections(): void {
-    for (const listener of this.listeners) listener.closeConnections()
+    for (const place of this.places) for (const listener of listenersOf(place)) listener.closeConnections()
   }
 
   /**
@@ -68,28 +80,94 @@ export class Listeners {
    */
   start(options: Listener.ListenerOptions): Effect.Effect<Listener.Listener, BrokerError.BrokerError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
-      const config = yield* decode(options)
-      const entry: Entry = { listener: undefined }
-      const listener = yield* TcpListener.make(config, this.handler(entry)).pipe(Effect.mapError(BrokerError.of))
-      entry.listener = listener
-      this.listeners.add(listener)
-      this.tell("ListenerStarted", listener)
-      yield* Effect.addFinalizer(() => this.close(listener))
-      return listener
+      const scope = yield* Scope.make()
+      const place: Place = { options, scope, listener: undefined, former: [], certificates: undefined }
+      yield* Effect.addFinalizer((exit) => this.close(place).pipe(Effect.andThen(Scope.close(scope, exit))))
+      return yield* this.open(place, options)
     })
   }
 
-  private close(listener: Listener.Listener): Effect.Effect<void> {
+  /** Listens again wherever that was stopped, on the same port. */
+  resume(): Effect.Effect<void, BrokerError.BrokerError> {
+    const stopped = Effect.sync(() => [...this.places].filter(({ listener }) => listener?.listening === false))
+    const again = (place: Place) => {
+      const port = place.listener?.localPort
+      return this.open(place, port === undefined ? place.options : { ...place.options, port })
+    }
+    return Effect.flatMap(stopped, (places) => Effect.forEach(places, again, { discard: true }))
+  }
+
+  private open(
+    place: Place,
+    options: Listener.ListenerOptions
+  ): Effect.Effect<Listener.Listener, BrokerError.BrokerError> {
+    return Effect.gen({ self: this }, function* () {
+      const config = yield* decode(ListenerDefaults.apply(this.settings.listenerDefaults, options))
+      const listener = yield* Effect.mapError(this.listen(config, place), BrokerError.of)
+      if (place.certificates !== undefined && listener.replaceCertificates !== undefined) {
+        yield* Effect.mapError(listener.replaceCertificates(place.certificates), BrokerError.of)
+      }
+      place.former = listenersOf(place).filter((each) =>
+        [...this.turn.drivers].some((driver) => driver.listener === each)
+      )
+      place.listener = listener
+      this.places.add(place)
+      this.tell("ListenerStarted", listener)
+      return listener
+    }).pipe(Scope.provide(place.scope))
+  }
+
+  /** Loads certificates anew, those given or those configured; connections stay. Fails when one is not good. */
+  replaceCertificates(
+    localPort: number,
+    options: Listener.CertificatesOptions | undefined
+  ): Effect.Effect<void, BrokerError.BrokerError> {
     return Effect.suspend(() => {
-      this.stop(listener)
+      for (const place of this.places) {
+        const { listener } = place
+        if (listener?.localPort !== localPort || listener.certificate === undefined) continue
+        if (listener.replaceCertificates === undefined) continue
+        const remember = Effect.sync(() => {
+          place.certificates = options
+        })
+        return listener.replaceCertificates(options).pipe(Effect.mapError(BrokerError.of), Effect.andThen(remember))
+      }
+      const detail = `there is no listener with TLS on port ${localPort} whose certificates could be replaced.`
+      return Effect.fail(BrokerError.of(new BrokerError.InvalidSetting({ detail })))
+    })
+  }
+
+  /** Code for what a listener does not use is not loaded. */
+  private listen(
+    config: ListenerConfig.ListenerConfig,
+    place: Place
+  ): Effect.Effect<Listener.Listener, ListenError, Scope.Scope> {
+    if (config.protocol === 0 && ListenerConfig.isPlain(config)) return TcpListener.make(config, this.handler(place))
+    const { packetBytesMax } = this.settings
+    // Packets need not align with frames, but most clients send each in one.
+    const fitting = "frameBytesMax" in config && config.frameBytesMax === 0
+    const whole = fitting ? { ...config, frameBytesMax: packetBytesMax } : config
+    return Effect.promise(() => import("../transport/StagedListener.ts")).pipe(
+      Effect.flatMap((StagedListener) => StagedListener.make(whole, this.handler(place)))
+    )
+  }
+
+  private close(place: Place): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const listeners = listenersOf(place)
+      for (const listener of listeners) this.stop(listener)
       const now = Date.now()
       for (const driver of this.turn.drivers) {
-        if (driver.listener !== listener) continue
+        if (!listeners.includes(driver.listener)) continue
         this.turn.core.disconnect(driver.connection, ReasonCode.ServerShuttingDown, now)
       }
       this.turn.schedule()
-      return Wait.until((done) => this.turn.whenGone(listener, done), this.settings.shutdownTimeoutSeconds * 1_000)
-    }).pipe(Effect.andThen(Effect.sync(() => this.listeners.delete(listener))))
+      const millis = this.settings.shutdownTimeoutSeconds * 1_000
+      return Effect.forEach(listeners, (listener) => Wait.until((done) => this.turn.whenGone(listener, done), millis), {
+        concurrency: "unbounded",
+        discard: true
+      })
+    }).pipe(Effect.andThen(Effect.sync(() => this.places.delete(place))))
   }
 
   private stop(listener: Listener.Listener): void {
@@ -101,17 +179,14 @@ export class Listeners {
   private tell(_tag: "ListenerStarted" | "ListenerStopped", listener: Listener.Listener): void {
     const { localHost, localPort, protocol } = listener
     this.hub.publish({ _tag, protocol, localHost, localPort })
-    const verb = _tag === "ListenerStarted" ? "Listening on" : "Stopped listening on"
-    const message = `${verb} ${Listener.url(listener)}`
-    this.hub.publish({ _tag: "Log", connectionId: "", logLevel: 1, message, logType: "Info" })
   }
 
-  private handler(entry: Entry): Listener.ListenerHandler {
+  private handler(place: Place): Listener.ListenerHandler {
     return {
       admit: (peer, decide) => this.admit(peer, decide),
       accepted: (connection) => {
-        if (this.closed || entry.listener === undefined) connection.destroy()
-        else this.turn.accept(entry.listener, connection)
+        if (this.closed || place.listener === undefined) connection.destroy()
+        else this.turn.accept(place.listener, connection)
       },
       acceptFailed: (errno) =>
         this.hub.publish({
@@ -119,7 +194,17 @@ export class Listeners {
           connectionId: "",
           errorCode: SocketErrno.codeOf(errno),
           description: `A connection could not be accepted: ${SocketErrno.describe(errno)}`
-        })
+        }),
+      preparing: (peer) => {
+        const refusal = this.refusal()
+        if (refusal === undefined) return this.handshakes.begin()
+        this.count(peer, refusal)
+        return undefined
+      },
+      progress: (connectionId, message) => this.handshakes.progress(connectionId, message),
+      authenticate: (certificate, decide) => this.handshakes.authenticate(certificate, decide),
+      prepared: (connectionId, failure) => this.handshakes.end(connectionId, failure),
+      headerRefused: (peer) => this.count(peer, "proxy-header")
     }
   }
 
@@ -149,8 +234,9 @@ export class Listeners {
   private refusal(): RefusalReason | undefined {
     const { connectionsMax, handshakesMax } = this.settings
     if (this.closed) return "shutting-down"
-    if (this.turn.drivers.size + this.undecided >= connectionsMax) return "connections-max"
-    return this.undecided >= handshakesMax ? "handshakes-max" : undefined
+    const preparing = this.undecided + this.handshakes.size
+    if (this.turn.drivers.size + preparing >= connectionsMax) return "connections-max"
+    return preparing >= handshakesMax ? "handshakes-max" : undefined
   }
 
   private allows(outcome: Outcome<boolean>): boolean {
@@ -165,15 +251,23 @@ export class Listeners {
   }
 
   private refuse(peer: Listener.Peer, reason: RefusalReason, decide: (accepted: boolean) => void): void {
-    this.refused++
-    const { protocol, remoteHost, remotePort } = peer
-    this.hub.publish({ _tag: "ConnectionRefused", remoteHost, remotePort, protocol, reason })
+    this.count(peer, reason)
     decide(false)
+  }
+
+  private count({ protocol, remoteHost, remotePort }: Listener.Peer, reason: RefusalReason): void {
+    this.refused++
+    this.hub.publish({ _tag: "ConnectionRefused", remoteHost, remotePort, protocol, reason })
   }
 }
 
-const decode = (options: Listener.ListenerOptions): Effect.Effect<Listener.ListenerConfig, BrokerError.BrokerError> =>
-  Schema.decodeUnknownEffect(Listener.ListenerConfig)(options, { onExcessProperty: "error", errors: "all" }).pipe(
+const listenersOf = ({ former, listener }: Place): ReadonlyArray<Listener.Listener> =>
+  listener === undefined ? former : [...former, listener]
+
+const decode = (
+  options: Listener.ListenerOptions
+): Effect.Effect<ListenerConfig.ListenerConfig, BrokerError.BrokerError> =>
+  ListenerConfig.decode(options).pipe(
     Effect.mapError((error) =>
       BrokerError.of(new BrokerError.InvalidSetting({ detail: `a listener: ${error.message}` }))
     )

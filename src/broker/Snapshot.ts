@@ -2,6 +2,8 @@
  * What a broker holds, as plain records at one moment: the documented fields of connections, listeners, sessions and
  * retained messages.
  */
+import type { ConnectionId } from "../core/ConnectionId.ts"
+import * as Redacted from "effect/Redacted"
 import type { IncomingState, OutgoingState } from "../core/MessageState.ts"
 import type { Message } from "../core/Message.ts"
 import type { Outgoing } from "../core/Outgoing.ts"
@@ -17,10 +19,19 @@ export interface ListenerSnapshot {
   readonly localPort: number
   /** False after `stopListening`. */
   readonly listening: boolean
+  /** Whether clients are asked for certificates. */
+  readonly sslAuthenticateClients: boolean
+  /** The path of its certificate's store or what was given instead; "" without TLS, as the next ones. */
+  readonly sslCertStore: string | Uint8Array
+  readonly sslCertStorePassword: Redacted.Redacted<string>
+  /** The documented number; 0 without TLS. */
+  readonly sslCertStoreType: number
+  /** As configured: `*`, or what its certificate's subject was chosen by. */
+  readonly sslCertSubject: string
 }
 
 export interface ConnectionSnapshot {
-  readonly connectionId: string
+  readonly connectionId: ConnectionId
   /** "" before CONNECT. */
   readonly clientId: string
   readonly userName: string
@@ -34,6 +45,14 @@ export interface ConnectionSnapshot {
   readonly keepAlive: boolean
   /** Bytes that wait for its socket. */
   readonly bufferedBytes: number
+  /** `TLSv1.3`; without TLS these are "" and 0. */
+  readonly sslNegotiatedVersion: string
+  readonly sslNegotiatedCipher: string
+  /** Bits. */
+  readonly sslNegotiatedCipherStrength: number
+  readonly sslNegotiatedCipherSuite: string
+  /** `ECDHE`, `DHE` or `RSA`; "" in TLS 1.3, whose cipher suites do not say. */
+  readonly sslNegotiatedKeyExchange: string
 }
 
 export interface SubscriptionSnapshot {
@@ -82,16 +101,26 @@ export interface BrokerMessage {
   readonly receivedAt: number
 }
 
-export const ofListener = ({ listening, localHost, localPort, protocol }: Listener): ListenerSnapshot => ({
-  protocol,
-  localHost,
-  localPort,
-  listening
-})
+const noPassword = Redacted.make("")
+
+export const ofListener = (listener: Listener): ListenerSnapshot => {
+  const { certificate, listening, localHost, localPort, protocol, sslAuthenticateClients = false } = listener
+  return {
+    protocol,
+    localHost,
+    localPort,
+    listening,
+    sslAuthenticateClients,
+    sslCertStore: certificate?.sslCertStore ?? "",
+    sslCertStorePassword: certificate?.sslCertStorePassword ?? noPassword,
+    sslCertStoreType: certificate?.sslCertStoreType ?? 0,
+    sslCertSubject: certificate?.sslCertSubject ?? ""
+  }
+}
 
 export const ofConnection = (connection: ServerConnection): ConnectionSnapshot => {
   const { clientId, id: connectionId, info, userName, version: protocolVersion } = connection
-  const { localHost, localPort, protocol, remoteHost, remotePort, tcpKeepAlive: keepAlive } = info
+  const { localHost, localPort, protocol, remoteHost, remotePort, tcpKeepAlive: keepAlive, tls } = info
   const bufferedBytes = connection.outbox.bytes + connection.bufferedBytes
   return {
     connectionId,
@@ -104,7 +133,12 @@ export const ofConnection = (connection: ServerConnection): ConnectionSnapshot =
     remoteHost,
     remotePort,
     keepAlive,
-    bufferedBytes
+    bufferedBytes,
+    sslNegotiatedVersion: tls?.version ?? "",
+    sslNegotiatedCipher: tls?.cipher ?? "",
+    sslNegotiatedCipherStrength: tls?.cipherStrength ?? 0,
+    sslNegotiatedCipherSuite: tls?.cipherSuite ?? "",
+    sslNegotiatedKeyExchange: tls?.keyExchange ?? ""
   }
 }
 

@@ -5,6 +5,7 @@
  * event loop, so that a connection that got a hundred packets is written to once. The timer stands for every deadline
  * there is: keep alive, expiry, hooks, closes.
  */
+import type { ConnectionId } from "../core/ConnectionId.ts"
 import type { BrokerCore } from "../core/BrokerCore.ts"
 import type { ServerConnection } from "../core/ServerConnection.ts"
 import type { Listener, TransportConnection } from "../transport/Listener.ts"
@@ -23,7 +24,7 @@ export interface Participants {
   readonly runner: HookRunner
   readonly journal: JournalDriver
   readonly hub: EventHub
-  readonly reportDefect: (connectionId: string, defect: unknown) => void
+  readonly reportDefect: (connectionId: ConnectionId, defect: unknown) => void
 }
 
 export class Turn implements Turnover {
@@ -37,6 +38,8 @@ export class Turn implements Turnover {
   private timerAt = Number.POSITIVE_INFINITY
   private closesAt = Number.POSITIVE_INFINITY
   private stopped = false
+  /** Removed sessions are about to be forgotten. */
+  private departures = false
 
   constructor(core: BrokerCore) {
     this.core = core
@@ -56,6 +59,13 @@ export class Turn implements Turnover {
     this.schedule()
   }
 
+  /** Takes messages at QoS 0 out of what waits for a connection's socket; returns how many. */
+  interrupt(connection: ServerConnection): number {
+    const dropped = driverOf(connection)?.interrupt(Date.now()) ?? 0
+    this.schedule()
+    return dropped
+  }
+
   /** The transport of a driver is gone. */
   readonly released = (driver: ConnectionDriver): void => {
     this.drivers.delete(driver)
@@ -63,7 +73,7 @@ export class Turn implements Turnover {
     for (const check of this.goneWaiters) check()
   }
 
-  readonly defect = (connectionId: string, defect: unknown): void => {
+  readonly defect = (connectionId: ConnectionId, defect: unknown): void => {
     this.participants?.reportDefect(connectionId, defect)
   }
 
@@ -105,11 +115,26 @@ export class Turn implements Turnover {
     this.close(now)
     this.changeReading()
     participants.hub.drain()
+    if (core.departing.size > 0) this.departLater()
     // What a store or hook that answers at once has caused, and what a flushed queue has refilled.
     if (core.dirty.length > 0 || core.closes.length > 0 || core.asks.length > 0 || core.readingChanges.length > 0) {
       this.schedule()
     }
     this.arm(now)
+  }
+
+  /** A round of the event loop after they were told, for who is told looks in that round. */
+  private departLater(): void {
+    if (this.departures) return
+    this.departures = true
+    const told = [...this.core.departing]
+    setImmediate(() =>
+      setImmediate(() => {
+        this.departures = false
+        for (const session of told) this.core.depart(session)
+        if (this.core.departing.size > 0) this.departLater()
+      })
+    )
   }
 
   private flush(now: number): void {

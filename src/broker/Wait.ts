@@ -19,7 +19,7 @@ export const until = (register: (done: () => void) => () => void, millis: number
       resume(Effect.void)
     }
     cancel = register(finish)
-    if (!over) timer = setTimeout(finish, millis)
+    if (!over) timer = setTimeout(finish, Math.max(millis, 1))
     return Effect.sync(() => {
       clearTimeout(timer)
       cancel?.()

@@ -2,41 +2,40 @@
  * `effect-mqtt broker`: a broker as a program, until it is asked to stop.
  */
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import * as Logger from "effect/Logger"
 import * as Broker from "../broker/Broker.ts"
 import * as BrokerConfig from "../broker/BrokerConfig.ts"
-import type { BrokerError } from "../broker/BrokerError.ts"
-import * as MemoryStorage from "../storage/MemoryStorage.ts"
+import * as BrokerLogger from "../broker/BrokerLogger.ts"
 import * as Listener from "../transport/Listener.ts"
 import * as ExitCode from "./ExitCode.ts"
-
-const HOST = "127.0.0.1"
-const PORT = 1883
+import * as ListenerFlags from "./ListenerFlags.ts"
+import * as SettingFlags from "./SettingFlags.ts"
+import * as StorageFlags from "./StorageFlags.ts"
 
 const flags = {
-  host: Flag.String("host").pipe(
-    Flag.withDescription(`Address to listen on (default ${HOST}; 0.0.0.0 lets other machines in)`),
-    Flag.optional
-  ),
-  port: Flag.Int("port").pipe(
-    Flag.withDescription(`Port to listen on (default ${PORT}; 0 takes any free one and says which)`),
-    Flag.optional
-  )
+  ...ListenerFlags.flags,
+  ...SettingFlags.flags,
+  ...StorageFlags.flags
 }
 
 const description = `Run an MQTT broker (3.1, 3.1.1 and 5.0) until Ctrl-C.
 
-It says where it listens, and on Ctrl-C or SIGTERM it says goodbye to its clients and stops. Sessions and retained \
-messages live as long as the program.
+It says where it listens, and on Ctrl-C or SIGTERM it says goodbye to its clients and stops.
+
+Sessions that outlive their connections, the messages in them and retained messages are kept in \
+${StorageFlags.DATA_DIR}/ (--data-dir). An acknowledgement leaves the broker when what it promises is on disk: no \
+crash loses an acknowledged message or delivers a QoS 2 message twice. --durability says what a crash may be, \
+--memory keeps nothing.
 
 Every limit has a safe default and a name in the environment, for example:
   ${BrokerConfig.ENVIRONMENT_PREFIX}_CONNECTIONS_MAX=1000
   ${BrokerConfig.ENVIRONMENT_PREFIX}_QUEUE_MESSAGES_MAX=5000
   ${BrokerConfig.ENVIRONMENT_PREFIX}_LISTENERS=mqtt://127.0.0.1:1883,mqtt://[::1]:1883
+--set does the same on the command line, also by the documented names: --set DefaultIdleTimeout=60.
+--set LogLevel=2 logs connections and sessions to standard error, 3 every packet too.
 A value that is out of its range stops the broker from starting, and says so.
 
 ${ExitCode.explanation}`.replaceAll("\n", "\n  ") // in line with the heading that help puts above it
@@ -44,26 +43,41 @@ ${ExitCode.explanation}`.replaceAll("\n", "\n  ") // in line with the heading th
 const examples = [
   { command: "effect-mqtt broker", description: "A broker for this machine, on the usual port" },
   { command: "effect-mqtt broker --host 0.0.0.0", description: "A broker for the whole network" },
-  { command: "effect-mqtt broker --port 0", description: "A broker on any free port, for a test" }
+  {
+    command: "effect-mqtt broker --listen mqtts://0.0.0.0 --listen wss://0.0.0.0:8084/mqtt --cert server.pfx",
+    description: "TLS for programs, secure WebSocket for browsers"
+  },
+  { command: "effect-mqtt broker --port 0 --memory", description: "A broker on any free port, for a test" },
+  { command: "effect-mqtt broker --data-dir /var/lib/effect-mqtt", description: "A broker that keeps its data there" }
 ]
 
 /** What the arguments say comes before the environment, and that before the default. */
-const listenersFrom = (
-  host: Option.Option<string>,
-  port: Option.Option<number>,
+const listenersFrom = Effect.fnUntraced(function* (
+  choice: ListenerFlags.ListenerChoice,
   settings: BrokerConfig.BrokerSettings
-): ReadonlyArray<Listener.ListenerOptions> => {
-  const given = Option.isSome(host) || Option.isSome(port)
-  if (!given && settings.listeners.length > 0) return settings.listeners
-  return [{ host: Option.getOrElse(host, () => HOST), port: Option.getOrElse(port, () => PORT) }]
-}
+) {
+  const given = ListenerFlags.listeners(choice, settings.listenerDefaults)
+  if (typeof given === "string") return yield* ExitCode.fail(given, ExitCode.USAGE)
+  if (given !== undefined) return given
+  return settings.listeners.length > 0 ? settings.listeners : [ListenerFlags.DEFAULT]
+})
 
-const run = Effect.fnUntraced(function* (host: Option.Option<string>, port: Option.Option<number>) {
-  const settings = yield* BrokerConfig.fromEnv()
-  const listeners = listenersFrom(host, port, settings)
-  const layer = Broker.layer.pipe(Layer.provide([BrokerConfig.layer({ ...settings, listeners }), MemoryStorage.layer]))
+const run = Effect.fnUntraced(function* (
+  choice: ListenerFlags.ListenerChoice,
+  assignments: ReadonlyArray<string>,
+  storage: StorageFlags.StorageChoice
+) {
+  const settings = yield* SettingFlags.apply(yield* BrokerConfig.fromEnv(), assignments)
+  const listeners = yield* listenersFrom(choice, settings)
+  // What level 1 tells is on standard output anyway; more than that was asked for.
+  const logging = settings.logLevel >= 2 ? BrokerLogger.layer : Layer.empty
+  const layer = Layer.provideMerge(logging, Broker.layer).pipe(
+    Layer.provide([BrokerConfig.layer({ ...settings, listeners }), StorageFlags.layer(storage)]),
+    Layer.provide(Layer.succeed(Logger.LogToStderr)(true))
+  )
   const program = Effect.gen(function* () {
     const broker = yield* Broker.Broker
+    yield* Console.log(`effect-mqtt ${StorageFlags.describe(storage)}`)
     for (const listener of yield* broker.listeners) {
       yield* Console.log(`effect-mqtt listening on ${Listener.url(listener)}`)
     }
@@ -72,16 +86,17 @@ const run = Effect.fnUntraced(function* (host: Option.Option<string>, port: Opti
   return yield* program.pipe(Effect.provide(layer))
 })
 
-const explain = (error: BrokerError) =>
-  Console.error(`effect-mqtt: ${error.message}`).pipe(
-    Effect.andThen(Effect.fail(new ExitCode.ProgramFailed({ exitCode: ExitCode.of(error.reason) })))
-  )
-
-export const command = Command.make("broker", flags, ({ host, port }) =>
-  run(host, port).pipe(
-    Effect.catchTag("BrokerError", explain),
-    Effect.onInterrupt(() => Console.log("effect-mqtt stopped"))
-  )
+export const command = Command.make(
+  "broker",
+  flags,
+  ({ host, port, listen, cert, key, certPassword, clientCa, set, ...storage }) =>
+    run({ host, port, listen, cert, key, certPassword, clientCa }, set, storage).pipe(
+      Effect.catchTags({
+        BrokerError: ({ message, reason }) => ExitCode.fail(message, ExitCode.of(reason)),
+        StorageError: ({ message }) => ExitCode.fail(message, ExitCode.STORAGE)
+      }),
+      Effect.onInterrupt(() => Console.log("effect-mqtt stopped"))
+    )
 ).pipe(
   Command.withDescription(description),
   Command.withShortDescription("Run an MQTT broker"),

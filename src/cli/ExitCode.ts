@@ -2,6 +2,8 @@
  * What the program's exit codes mean, and how a failure becomes one.
  */
 import * as Cause from "effect/Cause"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
@@ -15,7 +17,7 @@ export const UNEXPECTED = 1
 export const USAGE = 2
 /** An address could not be listened on. */
 export const CANNOT_LISTEN = 3
-/** What the store keeps could not be loaded. */
+/** What the store keeps could not be opened, loaded or copied. */
 export const STORAGE = 4
 
 /** For `--help`. */
@@ -24,8 +26,8 @@ export const explanation = [
   `  ${STOPPED}  stopped because it was asked to (Ctrl-C, SIGTERM)`,
   `  ${UNEXPECTED}  an unexpected failure`,
   `  ${USAGE}  wrong arguments, or a setting out of its range`,
-  `  ${CANNOT_LISTEN}  cannot listen: the address is in use, not permitted, or not of this machine`,
-  `  ${STORAGE}  cannot load what the store keeps`
+  `  ${CANNOT_LISTEN}  cannot listen: an address that is in use, forbidden or not here, or a bad certificate`,
+  `  ${STORAGE}  cannot open, load or copy what is kept: damaged, in use, not writable, of a later version`
 ].join("\n")
 
 /** A failure that has been explained on standard error; only the exit code is left to set. */
@@ -36,6 +38,10 @@ export class ProgramFailed extends Schema.TaggedError<ProgramFailed>()("ProgramF
   override readonly [Runtime.errorReported] = false
 }
 
+/** Says on standard error what went wrong, and ends with that exit code. */
+export const fail = (message: string, exitCode: number): Effect.Effect<never, ProgramFailed> =>
+  Effect.andThen(Console.error(`effect-mqtt: ${message}`), Effect.fail(new ProgramFailed({ exitCode })))
+
 export const of = (reason: BrokerErrorReason): number => {
   switch (reason._tag) {
     case "AddressInUse":
@@ -43,10 +49,20 @@ export const of = (reason: BrokerErrorReason): number => {
     case "AddressNotAvailable":
     case "HostNotFound":
     case "SocketFailed":
+    case "TlsSettingUnsupported":
+    case "CertificateStoreUnavailable":
+    case "CertificateNotFound":
+    case "CredentialsUnusable":
+    case "CertificateChainMissing":
+    case "CertificateChainInvalid":
+    case "CertificateExpired":
+    case "ServerCertificateMissing":
       return CANNOT_LISTEN
     case "StorageUnavailable":
       return STORAGE
     case "InvalidSetting":
+    case "UnknownSetting":
+    case "SettingNotApplicable":
       return USAGE
     default:
       return UNEXPECTED

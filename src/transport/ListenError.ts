@@ -4,6 +4,7 @@
  * Each names the address, carries the documented code, and says what to do next.
  */
 import * as Schema from "effect/Schema"
+import * as CertificateError from "./CertificateError.ts"
 import * as SocketErrno from "./SocketErrno.ts"
 
 const address = { host: Schema.String, port: Schema.Int }
@@ -49,7 +50,10 @@ export class HostNotFound extends Schema.TaggedError<HostNotFound>()("HostNotFou
   ...address
 }) {
   override get message(): string {
-    return `Cannot listen on ${describe(this)}: the host name does not resolve. Check its spelling, or give an address.`
+    return (
+      `Cannot listen on ${describe(this)}: the host has no address of the wanted kind. ` +
+      "Check its spelling, or give an address."
+    )
   }
 }
 
@@ -66,9 +70,18 @@ export class SocketFailed extends Schema.TaggedError<SocketFailed>()("SocketFail
   }
 }
 
-export const reasons = [AddressInUse, AccessDenied, AddressNotAvailable, HostNotFound, SocketFailed] as const
+export const reasons = [
+  AddressInUse,
+  AccessDenied,
+  AddressNotAvailable,
+  HostNotFound,
+  SocketFailed,
+  ...CertificateError.reasons
+] as const
 
-export type ListenError = AddressInUse | AccessDenied | AddressNotAvailable | HostNotFound | SocketFailed
+export type BindError = AddressInUse | AccessDenied | AddressNotAvailable | HostNotFound | SocketFailed
+
+export type ListenError = BindError | CertificateError.CertificateError
 
 /** An address as people write it: IPv6 in brackets. */
 export const describe = (address: { readonly host: string; readonly port: number }): string =>
@@ -78,7 +91,7 @@ export const describe = (address: { readonly host: string; readonly port: number
 export const errnoOf = (error: Error): string =>
   "code" in error && typeof error.code === "string" ? error.code : error.message
 
-export const fromNode = (error: Error, host: string, port: number): ListenError => {
+export const fromNode = (error: Error, host: string, port: number): BindError => {
   const errno = errnoOf(error)
   const code = SocketErrno.codeOf(errno)
   switch (code) {

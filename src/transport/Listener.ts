@@ -1,50 +1,24 @@
 /**
- * What every way of listening has in common: its configuration, the connection it hands over, and who it asks.
+ * What every way of listening has in common: the connection it hands over, and who it asks. Its configuration is in
+ * `ListenerConfig.ts`.
  *
  * A transport moves bytes and knows nothing of what they mean. A listener asks its handler about every raw connection
- * before it reads a byte of it (and, later, before TLS), then hands the connection over paused; from then on the
- * connection talks to its sink.
+ * before it reads a byte of it, and before TLS; then, where there is a handshake (TLS, WebSocket), tells how it goes
+ * and asks about the client's certificate; then hands the connection over paused. From then on the connection talks to
+ * its sink.
  */
-import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
+import type * as Effect from "effect/Effect"
+import type { ListenError } from "./ListenError.ts"
+import type { CertificateConfig, CertificatesOptions, Protocol } from "./ListenerConfig.ts"
 
-/** 0 TCP, 1 TLS, 2 WebSocket, 3 secure WebSocket: the documented numbers. */
-export const Protocol = Schema.Literals([0, 1, 2, 3])
-export type Protocol = typeof Protocol.Type
-
-const defaulted = <S extends Schema.Top>(schema: S, value: S["Encoded"]) =>
-  schema.pipe(Schema.withDecodingDefaultKey(Effect.succeed(value)))
-
-const whole = (name: string, minimum: number, maximum: number) =>
-  Schema.Int.check(
-    Schema.isBetween({ minimum, maximum }, { message: `${name} must be a whole number from ${minimum} to ${maximum}` })
-  )
-
-export const TcpListenerConfig = Schema.Struct({
-  protocol: defaulted(Schema.Literal(0), 0),
-  /** The address to bind, or a name that resolves to it. Only this machine can reach the default. */
-  host: defaulted(Schema.NonEmptyString, "127.0.0.1"),
-  /** 0 takes any free port; the listener reports which. */
-  port: defaulted(whole("port", 0, 65_535), 1883),
-  /** Sends at once instead of waiting for more: output is gathered before it is written. */
-  noDelay: defaulted(Schema.Boolean, true),
-  /** Whether the operating system probes connections that are idle (`TCPKeepAlive`). */
-  tcpKeepAlive: defaulted(Schema.Boolean, false),
-  /** Idle seconds before the first probe; 0: the operating system's own. */
-  tcpKeepAliveSeconds: defaulted(whole("tcpKeepAliveSeconds", 0, 32_767), 0),
-  /** Connections that the operating system holds until they are accepted. */
-  backlog: defaulted(whole("backlog", 1, 65_535), 511),
-  /** With host "::": refuse IPv4. */
-  ipv6Only: defaulted(Schema.Boolean, false)
-})
-export interface TcpListenerConfig extends Schema.Schema.Type<typeof TcpListenerConfig> {}
-
-/** One member a protocol, told apart by `protocol`. */
-export const ListenerConfig = Schema.Union([TcpListenerConfig])
-export type ListenerConfig = typeof ListenerConfig.Type
-
-/** What one writes: every field may be left to its default. */
-export type ListenerOptions = typeof ListenerConfig.Encoded
+export {
+  CertificatesConfig,
+  type CertificatesOptions,
+  ListenerConfig,
+  type ListenerOptions,
+  Protocol,
+  TcpListenerConfig
+} from "./ListenerConfig.ts"
 
 /** A raw connection that asks to come in. */
 export interface Peer {
@@ -65,7 +39,24 @@ export interface TransportSink {
   onClose(errno: string | undefined): void
 }
 
+/** What TLS agreed on: the documented `SSLNegotiated…` settings. */
+export interface NegotiatedTls {
+  /** `TLSv1.3`. */
+  readonly version: string
+  /** OpenSSL's name of the cipher suite. */
+  readonly cipher: string
+  /** Bits. */
+  readonly cipherStrength: number
+  /** The standard name of the cipher suite. */
+  readonly cipherSuite: string
+  /** `ECDHE`, `DHE` or `RSA`; "" in TLS 1.3, where it is not part of the cipher suite. */
+  readonly keyExchange: string
+}
+
 export interface TransportConnection extends Peer {
+  /** The id that its handshake had; without one the core gives it. */
+  readonly connectionId?: string | undefined
+  readonly tls?: NegotiatedTls | undefined
   /** Whether the TCP keep-alive probe is on. */
   readonly tcpKeepAlive: boolean
   /** Set before the first `resume`. */
@@ -83,6 +74,27 @@ export interface TransportConnection extends Peer {
   destroy(): void
 }
 
+/** A client's certificate: the documented fields of the question about it. */
+export interface ClientCertificate {
+  readonly connectionId: string
+  /** The certificate in DER, as base64; "" when the client presented none. */
+  readonly certEncoded: string
+  /** The same as bytes. */
+  readonly certEncodedB: Uint8Array
+  readonly certSubject: string
+  readonly certIssuer: string
+  /** "OK", or why it could not be verified. */
+  readonly status: string
+  /** Whether it could be verified. */
+  readonly accept: boolean
+}
+
+/** Why a connection did not get through its handshake, with the documented code. */
+export interface HandshakeFailure {
+  readonly code: 276 | 280 | 281
+  readonly description: string
+}
+
 export interface ListenerHandler {
   /** Decides about a raw connection of which nothing has been read; `decide` is called once, now or later. */
   admit(peer: Peer, decide: (accepted: boolean) => void): void
@@ -90,6 +102,16 @@ export interface ListenerHandler {
   accepted(connection: TransportConnection): void
   /** A connection could not be accepted (out of file descriptors, for one); the listener goes on. */
   acceptFailed(errno: string): void
+  /** A handshake begins. Returns its connection id; undefined: there is no room for it. It counts until it is over. */
+  preparing(peer: Peer): string | undefined
+  /** How a handshake goes, in words. */
+  progress(connectionId: string, message: () => string): void
+  /** Decides about a client's certificate; `decide` is called once, now or later. */
+  authenticate(certificate: ClientCertificate, decide: (accepted: boolean) => void): void
+  /** A handshake is over: `accepted` comes next, or there was a failure, or (neither) it counts as never begun. */
+  prepared(connectionId: string, failure: HandshakeFailure | undefined): void
+  /** A connection without a valid PROXY protocol header was closed. */
+  headerRefused(peer: Peer): void
 }
 
 export interface Listener {
@@ -98,10 +120,15 @@ export interface Listener {
   readonly localHost: string
   readonly localPort: number
   readonly listening: boolean
+  /** Where its certificate comes from, if it has one. */
+  readonly certificate?: CertificateConfig | undefined
+  readonly sslAuthenticateClients?: boolean | undefined
   /** Frees the address and accepts nobody any more; connections stay. */
   stopAccepting(): void
   /** Destroys every connection that came in here and is still there. */
   closeConnections(): void
+  /** With TLS: loads certificates again, those given or those it has. Connections stay; new ones see the new ones. */
+  replaceCertificates?(options: CertificatesOptions | undefined): Effect.Effect<void, ListenError>
 }
 
 /** The URL of a listener, as one gives it to a client. */

@@ -1,5 +1,5 @@
 /**
- * A TCP socket as a `TransportConnection`.
+ * A TCP socket, or a TLS socket over one, as a `TransportConnection`.
  *
  * Large output is given to the socket in pieces, the next when the kernel has taken the one before: Node reports a
  * write only when all of it is accepted, and without pieces a slow reader of a long write would look like a dead one.
@@ -9,7 +9,8 @@
  */
 import type * as Net from "node:net"
 import { errnoOf } from "./ListenError.ts"
-import type { Protocol, TransportConnection, TransportSink } from "./Listener.ts"
+import type { NegotiatedTls, Peer, TransportConnection, TransportSink } from "./Listener.ts"
+import type { Protocol } from "./ListenerConfig.ts"
 
 /** Bytes per write to the socket. A link of 2 KiB/s finishes one in the default drain timeout. */
 const PIECE_BYTES = 64 * 1024
@@ -37,12 +38,30 @@ function onClose(this: OwnedSocket): void {
 const plain = (address: string | undefined): string =>
   address === undefined ? "" : address.startsWith("::ffff:") ? address.slice(7) : address
 
+/** Who is at both ends of a socket. */
+export const peerOf = (socket: Net.Socket, protocol: Protocol): Peer => ({
+  remoteHost: plain(socket.remoteAddress),
+  remotePort: socket.remotePort ?? 0,
+  localHost: plain(socket.localAddress),
+  localPort: socket.localPort ?? 0,
+  protocol
+})
+
+/** What was found out before the connection was ready. */
+export interface Origin {
+  readonly peer: Peer
+  readonly connectionId: string | undefined
+  readonly tls: NegotiatedTls | undefined
+}
+
 export class TcpConnection implements TransportConnection {
   readonly remoteHost: string
   readonly remotePort: number
   readonly localHost: string
   readonly localPort: number
-  readonly protocol: Protocol = 0
+  readonly protocol: Protocol
+  readonly connectionId: string | undefined
+  readonly tls: NegotiatedTls | undefined
   readonly tcpKeepAlive: boolean
   sink: TransportSink = silent
   /** Told when the socket is gone, besides the sink. */
@@ -58,12 +77,16 @@ export class TcpConnection implements TransportConnection {
   private queuedBytes = 0
   private written: (() => void) | undefined = undefined
 
-  constructor(socket: Net.Socket, tcpKeepAlive: boolean) {
+  constructor(socket: Net.Socket, tcpKeepAlive: boolean, origin?: Origin) {
     this.socket = socket
-    this.remoteHost = plain(socket.remoteAddress)
-    this.remotePort = socket.remotePort ?? 0
-    this.localHost = plain(socket.localAddress)
-    this.localPort = socket.localPort ?? 0
+    const peer = origin === undefined ? peerOf(socket, 0) : origin.peer
+    this.remoteHost = peer.remoteHost
+    this.remotePort = peer.remotePort
+    this.localHost = peer.localHost
+    this.localPort = peer.localPort
+    this.protocol = peer.protocol
+    this.connectionId = origin?.connectionId
+    this.tls = origin?.tls
     this.tcpKeepAlive = tcpKeepAlive
     this.socket[owner] = this
     this.socket.on("data", onData)
@@ -113,6 +136,8 @@ export class TcpConnection implements TransportConnection {
   /** For the socket's listeners. */
   failed(error: Error): void {
     this.errno ??= errnoOf(error)
+    // A TLS socket that cannot decrypt says so, and stays.
+    this.socket.destroy()
   }
 
   /** For the socket's listeners. */

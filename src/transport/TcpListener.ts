@@ -1,12 +1,15 @@
 /**
  * Listening on TCP: a scoped resource around a `net.Server` of its own.
  *
+ * Only what is plain comes through here: PROXY headers, rates and lingering are for `StagedListener.ts`.
+ *
  * Closing the scope stops accepting and destroys what is left of its connections; whoever wants a gentler end says
  * goodbye to them first. Stopping to accept leaves them alone.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
+import * as Bind from "./Bind.ts"
 import * as ListenError from "./ListenError.ts"
 import type { Listener, ListenerHandler, TcpListenerConfig } from "./Listener.ts"
 import { TcpConnection } from "./TcpConnection.ts"
@@ -20,17 +23,13 @@ class TcpListener implements Listener {
   private readonly connections = new Set<TcpConnection>()
   private readonly handler: ListenerHandler
   private readonly tcpKeepAlive: boolean
+  private readonly config: TcpListenerConfig
 
   constructor(config: TcpListenerConfig, handler: ListenerHandler) {
     this.handler = handler
-    this.tcpKeepAlive = config.tcpKeepAlive
-    this.server = Net.createServer({
-      noDelay: config.noDelay,
-      keepAlive: config.tcpKeepAlive,
-      keepAliveInitialDelay: config.tcpKeepAliveSeconds * 1_000,
-      // Nothing is read before the connection is admitted.
-      pauseOnConnect: true
-    })
+    this.config = config
+    this.tcpKeepAlive = Bind.probes(config)
+    this.server = Net.createServer(Bind.serverOptions(config))
     this.server.on("connection", (socket) => this.connected(socket))
   }
 
@@ -51,6 +50,7 @@ class TcpListener implements Listener {
   }
 
   private connected(socket: Net.Socket): void {
+    if (this.config.tcpKeepAliveIntervalMillis > 0) Bind.probe(socket, this.config)
     const connection = new TcpConnection(socket, this.tcpKeepAlive)
     this.connections.add(connection)
     connection.onGone = this.gone
@@ -67,19 +67,6 @@ class TcpListener implements Listener {
   }
 }
 
-const listen = (config: TcpListenerConfig, listener: TcpListener): Effect.Effect<void, ListenError.ListenError> =>
-  Effect.callback((resume) => {
-    const { server } = listener
-    const onError = (error: Error) => resume(Effect.fail(ListenError.fromNode(error, config.host, config.port)))
-    server.once("error", onError)
-    server.listen({ host: config.host, port: config.port, backlog: config.backlog, ipv6Only: config.ipv6Only }, () => {
-      server.removeListener("error", onError)
-      // An address is an object for everything but pipes, which have no port.
-      listener.bound(server.address() as Net.AddressInfo)
-      resume(Effect.void)
-    })
-  })
-
 /** Binds the address and starts to accept. Fails with the reason and the address when that is not possible. */
 export const make: (
   config: TcpListenerConfig,
@@ -92,6 +79,6 @@ export const make: (
       listener.closeConnections()
     })
   )
-  yield* listen(config, listener)
+  listener.bound(yield* Bind.listen(listener.server, config))
   return listener
 })

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { startChild } from "./children.ts"
-import type { Protocol } from "./wire.ts"
+import type { Scenario } from "./scenarios.ts"
 
 /** `sink` is no broker but a stand-in for one that does nothing: what it reaches is the generator's own limit. */
 export const brokerNames = ["ours", "aedes", "mosquitto", "sink"] as const
@@ -37,9 +37,11 @@ export const unavailable = (name: BrokerName): string | undefined => {
   return undefined
 }
 
-/** Which protocol levels a broker speaks. */
-export const speaks = (name: BrokerName, protocol: Protocol): boolean =>
-  protocol === 4 || name === "ours" || name === "mosquitto"
+/** Whether a broker speaks a scenario's protocol, and has what it measures: aedes knows no shared subscriptions. */
+export const supports = (name: BrokerName, scenario: Scenario): boolean =>
+  name === "ours" ||
+  name === "mosquitto" ||
+  (scenario.protocol === 4 && (scenario.kind === "idle" || scenario.topology !== "group"))
 
 export const versionOf = (name: BrokerName): string => {
   try {
@@ -73,7 +75,7 @@ const versionIn = (path: string): string => {
 export const startBroker = (name: BrokerName, noDelay: boolean): Promise<RunningBroker> => {
   switch (name) {
     case "ours":
-      return startNode([ourProgram, "broker", "--host", "127.0.0.1", "--port", "0"])
+      return startNode([ourProgram, "broker", "--memory", "--host", "127.0.0.1", "--port", "0"])
     case "aedes":
       return startNode([here("./aedes-server.ts"), ...(noDelay ? ["--no-delay"] : [])])
     case "mosquitto":

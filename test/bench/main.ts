@@ -6,7 +6,7 @@
  */
 import { writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { type BrokerName, speaks, startBroker, unavailable, versionOf } from "./brokers.ts"
+import { type BrokerName, startBroker, supports, unavailable, versionOf } from "./brokers.ts"
 import { ask, killAllAtExit } from "./children.ts"
 import type { Answer, Job } from "./job.ts"
 import { describeMachine } from "./machine.ts"
@@ -68,7 +68,11 @@ const progress = (run: Run): string => {
 const measureAll = async (options: Options, brokers: ReadonlyArray<BrokerName>): Promise<ReadonlyArray<Run>> => {
   const runs: Array<Run> = []
   for (const scenario of options.scenarios) {
-    const able = brokers.filter((broker) => speaks(broker, scenario.protocol))
+    const able = brokers.filter((broker) => supports(broker, scenario))
+    for (const broker of brokers.filter((one) => !able.includes(one))) {
+      runs.push({ scenario: scenario.name, broker, round: 1, measurement: { notes: ["not supported"] } })
+      say(`${scenario.title} · ${broker}: not supported`)
+    }
     for (let round = 1; round <= options.rounds; round++) {
       for (const broker of able) {
         const found = await measure(scenario, broker, round, options)

@@ -38,8 +38,9 @@ class FrameRing {
 const framesOf = (scenario: MessageScenario, publisher: number, count: number): ReadonlyArray<Buffer> => {
   const topics = topicsOf(scenario, publisher)
   const payload = Buffer.alloc(scenario.payloadBytes, Wire.filler)
+  const properties = scenario.properties ? Wire.messageProperties() : undefined
   return Array.from({ length: count }, (_, index) =>
-    Wire.publish(scenario.protocol, topics[index % topics.length]!, payload, scenario.qos, 1 + index)
+    Wire.publish(scenario.protocol, topics[index % topics.length]!, payload, scenario.qos, 1 + index, properties)
   )
 }
 

@@ -10,9 +10,10 @@ import type { Protocol, QoS } from "./wire.ts"
  * - `wildcard`: pairwise, through filters with `+` and `#`, of which each subscriber has four;
  * - `tree`: 10,000 subscriptions spread over the subscribers, and the publishers visit all 10,000 topics in turn, so
  *   each message has one delivery;
+ * - `group`: one topic, everybody in one shared subscription on it, so each message has one delivery;
  * - `one-off`: every message has a topic name that was never used before, received through one wildcard filter.
  */
-export type Topology = "shared" | "pairwise" | "wildcard" | "tree" | "one-off"
+export type Topology = "shared" | "pairwise" | "wildcard" | "tree" | "group" | "one-off"
 
 /** Messages from publishers to subscribers, counted in a window. */
 export interface MessageScenario {
@@ -33,6 +34,8 @@ export interface MessageScenario {
   readonly window?: number
   /** Ten more connections subscribe to, and unsubscribe from, this many filters a second beside the messages. */
   readonly churnPerSecond?: number
+  /** MQTT 5.0: messages have a content type, response topic, correlation data, expiry and two user properties. */
+  readonly properties?: boolean
   /** Measured twice: without, and then with, one more subscriber that never reads. Not counted itself. */
   readonly frozenSubscriber?: boolean
   /** Sessions of subscribers outlive their connections (clean session off). */
@@ -98,6 +101,14 @@ export const scenarios: ReadonlyArray<Scenario> = [
   { ...oneToOne, name: "1-1-qos0-v5", title: "1→1 QoS 0, MQTT 5.0", protocol: 5 },
   { ...tenToTen, name: "10-10-qos1-v5", title: "10→10 QoS 1, MQTT 5.0", protocol: 5 },
   { ...tenToTen, name: "10-10-qos2-v5", title: "10→10 QoS 2, MQTT 5.0", qos: 2, protocol: 5 },
+  {
+    ...tenToTen,
+    name: "10-10-qos1-properties",
+    title: "10→10 QoS 1, MQTT 5.0 with properties",
+    protocol: 5,
+    properties: true
+  },
+  { ...tenToTen, name: "group-qos1", title: "10→group of 10, QoS 1, MQTT 5.0", protocol: 5, topology: "group" },
   { ...fixedRate, main: true },
   { ...fixedRate, name: "rate-qos1", title: "200→200 at 10,000/s, QoS 1", qos: 1, main: true },
   {

@@ -22,6 +22,8 @@ export const topicsOf = (scenario: MessageScenario, publisher: number): Readonly
       return [`bench/wild/${padded(publisher)}/room/temperature`]
     case "tree":
       return indexes(treeTopics).map((index) => `bench/tree/${padded(index)}/value`)
+    case "group":
+      return ["bench/group/value"]
     case "one-off":
       return [`bench/once/${padded(publisher)}${"0".repeat(oneOffDigits)}`]
   }
@@ -42,6 +44,8 @@ export const filtersOf = (scenario: MessageScenario, subscriber: number): Readon
       return indexes(treeTopics)
         .filter((index) => index % scenario.subscribers === subscriber)
         .map((index) => `bench/tree/${padded(index)}/${index % 20 < 10 ? "value" : "+"}`)
+    case "group":
+      return ["$share/bench/bench/group/value"]
     case "one-off":
       return ["bench/once/+"]
   }

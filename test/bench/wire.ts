@@ -51,6 +51,22 @@ const text = (value: string): Buffer => {
 /** An empty property list in MQTT 5.0, nothing in 3.1.1. */
 const noProperties = (protocol: Protocol): Buffer => Buffer.alloc(protocol === 5 ? 1 : 0)
 
+/**
+ * The property list of a message that uses what MQTT 5.0 offers: content type, response topic, correlation data,
+ * message expiry and two user properties, 110 bytes.
+ */
+export const messageProperties = (): Buffer => {
+  const list = Buffer.concat([
+    Buffer.from([0x02, 0, 0, 0x0e, 0x10]),
+    Buffer.concat([Buffer.from([0x03]), text("application/json")]),
+    Buffer.concat([Buffer.from([0x08]), text("bench/answers/0001")]),
+    Buffer.concat([Buffer.from([0x09]), uint16(16), Buffer.alloc(16, filler)]),
+    Buffer.concat([Buffer.from([0x26]), text("source"), text("sensor-0001")]),
+    Buffer.concat([Buffer.from([0x26]), text("unit"), text("degree Celsius")])
+  ])
+  return Buffer.concat([remainingLength(list.length), list])
+}
+
 /** CONNECT without keep alive. A durable session outlives its connection (by an hour in MQTT 5.0). */
 export const connect = (protocol: Protocol, clientId: string, durable: boolean): Buffer => {
   const sessionExpiry = Buffer.from([5, 0x11, 0, 0, 0x0e, 0x10])
@@ -71,9 +87,16 @@ export const unsubscribe = (protocol: Protocol, packetId: number, filters: Reado
   packet(0xa2, uint16(packetId), noProperties(protocol), ...filters.map(text))
 
 /** PUBLISH; `packetId` is ignored at QoS 0. */
-export const publish = (protocol: Protocol, topic: string, payload: Uint8Array, qos: QoS, packetId: number): Buffer => {
+export const publish = (
+  protocol: Protocol,
+  topic: string,
+  payload: Uint8Array,
+  qos: QoS,
+  packetId: number,
+  properties = noProperties(protocol)
+): Buffer => {
   const id = qos === 0 ? Buffer.alloc(0) : uint16(packetId)
-  return packet(0x30 | (qos << 1), text(topic), id, noProperties(protocol), payload)
+  return packet(0x30 | (qos << 1), text(topic), id, properties, payload)
 }
 
 /** The size in bytes of the packet that begins at `start`, or 0 if its length is not among the bytes up to `end`. */

@@ -1,10 +1,12 @@
 /** From runs to the numbers that are printed and judged. */
 import { assert, describe, it } from "@effect/vitest"
 import { parseCores } from "../bench/affinity.ts"
+import { supports } from "../bench/brokers.ts"
 import { parseOptions } from "../bench/options.ts"
 import { type Run, resultsOf } from "../bench/results.ts"
 import { type MessageScenario, scenarios } from "../bench/scenarios.ts"
 import { median, quantile } from "../bench/statistics.ts"
+import { resultTable } from "../bench/table.ts"
 import { judge } from "../bench/targets.ts"
 import { deliveriesPerMessage, filtersOf, topicsOf } from "../bench/topics.ts"
 
@@ -59,6 +61,19 @@ describe("results", () => {
     assert.strictEqual(peer?.cpuToOurs, 10)
   })
 
+  it("says what a broker does not support, and does not take that for a failure", () => {
+    const row = scenarios.find(({ name }) => name === "group-qos1")!
+    assert.deepStrictEqual(
+      (["ours", "mosquitto", "aedes", "sink"] as const).map((broker) => supports(broker, row)),
+      [true, true, false, false]
+    )
+    assert.isTrue(supports("aedes", scenarios[0]!))
+    const measurement = { notes: ["not supported"] }
+    const [result] = resultsOf([{ scenario: row.name, broker: "aedes", round: 1, measurement }])
+    assert.deepStrictEqual(result?.metrics, {})
+    assert.include(resultTable([result!]), "not supported")
+  })
+
   it("keeps the reason of a run that failed", () => {
     const [result] = resultsOf([{ scenario: "idle", broker: "aedes", round: 1, error: "no" }])
     assert.strictEqual(result?.rounds, 0)
@@ -88,8 +103,13 @@ describe("scenarios", () => {
         const topics = topicsOf(scenario, publisher)
         assert.strictEqual(new Set(topics.map((topic) => topic.length)).size, 1)
         for (const topic of [topics[0]!, topics.at(-1)!]) {
-          const matching = everyone.flatMap((filters) => filters.filter((filter) => matches(filter, topic)))
-          assert.strictEqual(matching.length, deliveriesPerMessage(scenario))
+          const matching = everyone.flatMap((filters) =>
+            filters.filter((filter) => matches(filter.replace(/^\$share\/[^/]+\//, ""), topic))
+          )
+          // All who share one filter get one delivery between them.
+          const shared = matching.filter((filter) => filter.startsWith("$share/"))
+          const deliveries = matching.length - shared.length + new Set(shared).size
+          assert.strictEqual(deliveries, deliveriesPerMessage(scenario))
         }
       }
     })

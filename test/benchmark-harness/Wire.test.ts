@@ -1,5 +1,6 @@
 /** The load generator's own codec: a benchmark is only as good as its counting. */
 import { assert, describe, it } from "@effect/vitest"
+import { DecodedPublish, Decoder } from "../../src/protocol/Decoder.ts"
 import * as Wire from "../bench/wire.ts"
 
 /** Walk a byte stream in chunks of a size, and collect the packets as hexadecimal. */
@@ -32,6 +33,34 @@ describe("wire", () => {
     assert.strictEqual(Wire.unsubscribe(5, 1, ["a"]).toString("hex"), "a206000100000161")
     assert.strictEqual(Wire.publish(4, "a/b", Buffer.from("x"), 0, 9).toString("hex"), "30060003612f6278")
     assert.strictEqual(Wire.publish(5, "a/b", Buffer.from("x"), 2, 9).toString("hex"), "34090003612f6200090078")
+  })
+
+  it("encodes properties that the broker's decoder understands", () => {
+    const decoder = new Decoder({
+      sender: "client",
+      version: 5,
+      packetBytesMax: 1_000,
+      topicLevelsMax: 10,
+      userPropertiesMax: 10
+    })
+    const payload = Buffer.from("payload")
+    decoder.push(Wire.publish(5, "bench/topic", payload, 1, 7, Wire.messageProperties()))
+    const packet = decoder.next()
+    assert.isTrue(packet instanceof DecodedPublish)
+    const { packetId, payload: decoded, properties } = packet as DecodedPublish // just checked
+    assert.strictEqual(packetId, 7)
+    assert.strictEqual(Buffer.from(decoded).toString(), "payload")
+    assert.deepInclude(properties, {
+      messageExpiryInterval: 3_600,
+      contentType: "application/json",
+      responseTopic: "bench/answers/0001",
+      userProperties: [
+        ["source", "sensor-0001"],
+        ["unit", "degree Celsius"]
+      ]
+    })
+    assert.strictEqual(properties?.correlationData?.length, 16)
+    assert.strictEqual(Wire.messageProperties().length, 110)
   })
 
   it("finds the same packets however the stream is cut", () => {

@@ -6,6 +6,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Net from "node:net"
 import * as Broker from "../../src/broker/Broker.ts"
+import * as ConnectionId from "../../src/core/ConnectionId.ts"
 import * as RawClient from "./RawClient.ts"
 import { brokerLayer, collect, port } from "./support.ts"
 
@@ -218,7 +219,7 @@ describe("Broker: connections", () => {
       yield* client.ended
       const [event] = yield* Fiber.join(gone)
       assert.deepInclude(event, { connectionId: connection!.connectionId, clientId: "test" })
-      const error = yield* Effect.flip(broker.disconnect("none"))
+      const error = yield* Effect.flip(broker.disconnect(ConnectionId.fromText("none")))
       assert.strictEqual(error.reason._tag, "NotConnected")
     }).pipe(Effect.provide(brokerLayer()))
   )

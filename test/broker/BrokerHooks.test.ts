@@ -5,6 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Broker from "../../src/broker/Broker.ts"
 import * as Hooks from "../../src/broker/Hooks.ts"
+import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import * as RawClient from "./RawClient.ts"
 import { brokerLayer, collect, port } from "./support.ts"
 
@@ -15,6 +16,10 @@ const refused = Effect.fnUntraced(function* (bound: number, options: Parameters<
   yield* client.ended
   return connAck
 })
+
+/** An answer that takes a round of the event loop. */
+const later = (decision: Hooks.Decision) =>
+  Effect.callback<Hooks.Decision>((resume) => void setImmediate(() => resume(Effect.succeed(decision))))
 
 describe("Hooks", () => {
   it.live("connectionRequest decides before a byte is read", () => {
@@ -131,6 +136,40 @@ describe("Hooks", () => {
         assert.notStrictEqual(error!.connectionId, "")
       }).pipe(Effect.provide(brokerLayer({ hooks: { sessionRequest: hook }, settings: { hookTimeoutSeconds: 1 } })))
     )
+  }
+
+  for (const [what, allow] of [
+    ["at once", (_topic: string) => Effect.succeed(Hooks.accept)],
+    ["after a while", (_topic: string) => later(Hooks.accept)],
+    ["with no", (topic: string) => Effect.succeed(topic === "will" ? Hooks.refuse() : Hooks.accept)]
+  ] as const) {
+    it.live(`a will is put to the publish hook when it is due, also at a shutdown: answered ${what}`, () => {
+      const store = new MemoryStorage.MemoryStore()
+      const stages: Array<string> = []
+      const publish = ({ stage, topic }: Hooks.PublishRequest) => {
+        stages.push(stage)
+        return stage === "will" ? allow(topic) : Effect.succeed(Hooks.accept)
+      }
+      const layer = brokerLayer({ hooks: { publish }, storage: MemoryStorage.layerKeeping(store) })
+      return Effect.gen(function* () {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const will = {
+              topic: "will",
+              payload: Buffer.from("bye"),
+              qos: 1,
+              retain: true,
+              properties: undefined
+            } as const
+            yield* RawClient.connect(yield* port, { clientId: "a", will })
+            const broker = yield* Broker.Broker
+            yield* broker.shutdown
+          }).pipe(Effect.provide(layer))
+        )
+        assert.deepStrictEqual(stages, ["connect", "will"])
+        assert.deepStrictEqual([...store.retained.keys()], what === "with no" ? [] : ["will"])
+      })
+    })
   }
 
   it.live("a connectionRequest that fails refuses, and is reported", () =>

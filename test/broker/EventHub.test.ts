@@ -2,6 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
+import * as ConnectionId from "../../src/core/ConnectionId.ts"
+import * as BrokerConfig from "../../src/broker/BrokerConfig.ts"
 import { EventHub } from "../../src/broker/EventHub.ts"
 import { CoreEvents } from "../../src/core/CoreEvent.ts"
 import { collect } from "./support.ts"
@@ -12,7 +14,7 @@ describe("EventHub", () => {
   it.live("a kind is wanted exactly while somebody listens to it", () =>
     Effect.gen(function* () {
       const core = new CoreEvents()
-      const hub = new EventHub(core, 10)
+      const hub = new EventHub(core, { ...BrokerConfig.defaults, eventsBufferMax: 10 })
       assert.isFalse(core.wants.SessionRemoved)
       const first = yield* collect(hub.stream(["SessionRemoved"]), 1)
       const second = yield* collect(hub.stream(["SessionRemoved", "MessageReceived"]), 9)
@@ -31,7 +33,7 @@ describe("EventHub", () => {
   it.live("each subscriber gets its kinds only", () =>
     Effect.gen(function* () {
       const core = new CoreEvents()
-      const hub = new EventHub(core, 10)
+      const hub = new EventHub(core, { ...BrokerConfig.defaults, eventsBufferMax: 10 })
       const logs = yield* collect(hub.stream(["Log"]), 1)
       const sessions = yield* collect(hub.stream(["SessionRemoved"]), 1)
       const log = { _tag: "Log", connectionId: "", logLevel: 1, message: "m", logType: "Info" } as const
@@ -46,12 +48,12 @@ describe("EventHub", () => {
   it.live("a client's protocol failure is an Error event too", () =>
     Effect.gen(function* () {
       const core = new CoreEvents()
-      const hub = new EventHub(core, 10)
+      const hub = new EventHub(core, { ...BrokerConfig.defaults, eventsBufferMax: 10 })
       const errors = yield* collect(hub.stream(["Error"]), 1)
       assert.isTrue(core.wants.ProtocolFailure)
       core.push({
         _tag: "ProtocolFailure",
-        connectionId: "1",
+        connectionId: ConnectionId.fromNumber(1),
         clientId: "a",
         errorCode: 601,
         reasonCode: 0x90,
@@ -59,7 +61,7 @@ describe("EventHub", () => {
       })
       hub.drain()
       assert.deepStrictEqual(yield* Fiber.join(errors), [
-        { _tag: "Error", connectionId: "1", errorCode: 601, description: "bad topic" }
+        { _tag: "Error", connectionId: ConnectionId.fromNumber(1), errorCode: 601, description: "bad topic" }
       ])
       assert.isFalse(core.wants.ProtocolFailure)
     })
@@ -68,7 +70,7 @@ describe("EventHub", () => {
   it.live("a subscriber that does not keep up loses the oldest events, counted, and holds up nobody", () =>
     Effect.gen(function* () {
       const core = new CoreEvents()
-      const hub = new EventHub(core, 3)
+      const hub = new EventHub(core, { ...BrokerConfig.defaults, eventsBufferMax: 3 })
       const slow = yield* collect(hub.stream(["SessionRemoved"]), 3)
       for (let index = 0; index < 10; index++) core.push(removed(String(index)))
       hub.drain()
@@ -80,7 +82,7 @@ describe("EventHub", () => {
 
   it.live("streams end when the hub does, those that begin later at once", () =>
     Effect.gen(function* () {
-      const hub = new EventHub(new CoreEvents(), 3)
+      const hub = new EventHub(new CoreEvents(), { ...BrokerConfig.defaults, eventsBufferMax: 3 })
       const running = yield* collect(hub.stream(["Log"]), 9)
       hub.end()
       assert.deepStrictEqual(yield* Fiber.join(running), [])

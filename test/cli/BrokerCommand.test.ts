@@ -12,7 +12,7 @@ describe("effect-mqtt broker", () => {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     it.live(`says where it listens, serves, and on ${signal} says goodbye and exits with 0`, () =>
       Effect.gen(function* () {
-        const program = yield* run(["broker", "--port", "0"])
+        const program = yield* run(["broker", "--memory", "--port", "0"])
         const [, port] = yield* program.line(LISTENING)
         const client = yield* RawClient.connect(Number(port))
         yield* RawClient.ping(client)
@@ -28,20 +28,22 @@ describe("effect-mqtt broker", () => {
 
   it.live("an address in use is one line on standard error that names it, and exit code 3", () =>
     Effect.gen(function* () {
-      const first = yield* run(["broker", "--port", "0"])
+      const first = yield* run(["broker", "--memory", "--port", "0"])
       const port = (yield* first.line(LISTENING))[1]!
-      const second = yield* run(["broker", "--port", port])
+      const second = yield* run(["broker", "--memory", "--port", port])
       assert.strictEqual(yield* second.exitCode, 3)
       assert.match(second.errors(), new RegExp(`^effect-mqtt: Cannot listen on 127\\.0\\.0\\.1:${port}: .*in use.*\n$`))
     })
   )
 
   const wrong = [
-    ["a port that is not a number", ["broker", "--port", "abc"], {}],
-    ["a port out of range", ["broker", "--port", "70000"], {}],
-    ["an unknown flag", ["broker", "--prot", "1"], {}],
+    ["a port that is not a number", ["broker", "--memory", "--port", "abc"], {}],
+    ["a port out of range", ["broker", "--memory", "--port", "70000"], {}],
+    ["an unknown flag", ["broker", "--memory", "--prot", "1"], {}],
     ["an unknown command", ["brokre"], {}],
-    ["a setting out of range", ["broker", "--port", "0"], { EFFECT_MQTT_INFLIGHT_MAX: "0" }]
+    ["a setting that nothing has", ["broker", "--memory", "--port", "0", "--set", "TcpNoDely=1"], {}],
+    ["a setting that does not apply", ["broker", "--memory", "--port", "0", "--set", "FirewallHost=x"], {}],
+    ["a setting out of range", ["broker", "--memory", "--port", "0"], { EFFECT_MQTT_INFLIGHT_MAX: "0" }]
   ] as const
   for (const [what, args, env] of wrong) {
     it.live(`${what} is wrong usage: exit code 2, with a reason on standard error`, () =>
@@ -56,15 +58,26 @@ describe("effect-mqtt broker", () => {
   it.live("settings come from the environment, and arguments win", () =>
     Effect.gen(function* () {
       const env = { EFFECT_MQTT_LISTENERS: "mqtt://127.0.0.1:0,mqtt://127.0.0.1:0", EFFECT_MQTT_RECEIVE_MAXIMUM: "7" }
-      const program = yield* run(["broker"], env)
+      const program = yield* run(["broker", "--memory"], env)
       const found = yield* program.line(/(listening on mqtt:\/\/127\.0\.0\.1:(\d+)\s+(?:effect-mqtt )?){2}/)
       const client = yield* RawClient.connect(Number(found[2]))
       assert.strictEqual(client.connAck.properties?.receiveMaximum, 7)
-      const one = yield* run(["broker", "--port", "0"], env)
+      const one = yield* run(["broker", "--memory", "--port", "0"], env)
       yield* one.line(LISTENING)
       one.kill("SIGTERM")
       yield* one.exitCode
       assert.strictEqual(one.output().match(/listening/g)?.length, 1)
+    })
+  )
+
+  it.live("--set sets by the documented names and ours, and wins over the environment", () =>
+    Effect.gen(function* () {
+      const env = { EFFECT_MQTT_RECEIVE_MAXIMUM: "7" }
+      const assignments = ["--set", "receiveMaximum=9", "--set", "LocalPort=0", "--set", "TcpNoDelay=False"]
+      const program = yield* run(["broker", "--memory", ...assignments], env)
+      const [, port] = yield* program.line(LISTENING)
+      const client = yield* RawClient.connect(Number(port))
+      assert.strictEqual(client.connAck.properties?.receiveMaximum, 9)
     })
   )
 

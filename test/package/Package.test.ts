@@ -54,7 +54,33 @@ const startBroker = async (directory: string) => {
     program.stderr.on("data", look)
     program.once("exit", () => failed(new Error(`The program ended before it listened:\n${output}`)))
   })
-  return { port, exit, stop: () => program.kill("SIGTERM") }
+  return { port, exit, end: (signal: NodeJS.Signals) => program.kill(signal) }
+}
+
+/** The thread that writes the store is found and runs in the package too: a message survives the broker's death. */
+const checkDurability = async (directory: string) => {
+  const first = await startBroker(directory)
+  const durable = { clientId: "durable", clean: false } as const
+  const client = await Mqtt.connectAsync(`mqtt://127.0.0.1:${first.port}`, durable)
+  await client.subscribeAsync("kept", { qos: 1 })
+  await client.endAsync()
+  const publisher = await Mqtt.connectAsync(`mqtt://127.0.0.1:${first.port}`)
+  await publisher.publishAsync("kept", "through a crash", { qos: 1 })
+  await publisher.endAsync()
+  const { stdout } = await run(join(directory, "node_modules/.bin/effect-mqtt"), ["backup", "copy.db"], {
+    cwd: directory,
+    env: environment()
+  })
+  assert.match(stdout, /copied \d+ bytes to copy\.db/)
+  first.end("SIGKILL")
+  await first.exit
+  const second = await startBroker(directory)
+  const again = Mqtt.connect(`mqtt://127.0.0.1:${second.port}`, durable)
+  const payload = await new Promise((done) => again.once("message", (_, received) => done(received.toString())))
+  assert.strictEqual(payload, "through a crash")
+  await again.endAsync()
+  second.end("SIGTERM")
+  assert.strictEqual(await second.exit, 0)
 }
 
 describe("the package", () => {
@@ -93,8 +119,10 @@ describe("the package", () => {
       await client.publishAsync("a/b", "from the tarball", { qos: 1 })
       assert.strictEqual(await received, "from the tarball")
       await client.endAsync()
-      broker.stop()
+      broker.end("SIGTERM")
       assert.strictEqual(await broker.exit, 0)
+
+      await checkDurability(directory)
     } finally {
       await rm(directory, { recursive: true, force: true })
     }

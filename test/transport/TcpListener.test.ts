@@ -8,53 +8,15 @@ import * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import * as Listener from "../../src/transport/Listener.ts"
 import * as TcpListener from "../../src/transport/TcpListener.ts"
+import * as TestHandler from "./TestHandler.ts"
 
 const config = (options: Listener.ListenerOptions = {}) =>
   Schema.decodeUnknownSync(Listener.TcpListenerConfig)({ port: 0, ...options })
 
-/** Lets everybody in and keeps what it is handed. */
-const collecting = Effect.gen(function* () {
-  const connections = yield* Queue.unbounded<Listener.TransportConnection>()
-  const handler: Listener.ListenerHandler = {
-    admit: (_peer, decide) => decide(true),
-    accepted: (connection) => Queue.offerUnsafe(connections, connection),
-    acceptFailed: () => {}
-  }
-  return { connections, handler }
-})
-
-const dial = (port: number) =>
-  Effect.acquireRelease(
-    Effect.callback<Net.Socket>((resume) => {
-      const socket = Net.connect({ port, host: "127.0.0.1" })
-      socket.on("error", () => {})
-      socket.once("connect", () => resume(Effect.succeed(socket)))
-    }),
-    (socket) => Effect.sync(() => socket.destroy())
-  )
-
-const closed = (socket: Net.Socket) =>
-  Effect.callback<void>((resume) => {
-    socket.resume()
-    if (socket.closed) resume(Effect.void)
-    else socket.once("close", () => resume(Effect.void))
-  })
-
-const dataOf = (socket: Net.Socket, bytes: number) =>
-  Effect.callback<Buffer>((resume) => {
-    const chunks: Array<Buffer> = []
-    let length = 0
-    socket.on("data", (chunk: Buffer) => {
-      chunks.push(chunk)
-      length += chunk.length
-      if (length >= bytes) resume(Effect.succeed(Buffer.concat(chunks)))
-    })
-  })
-
 describe("TcpListener", () => {
   it.live("takes a free port for 0 and reports the bound address", () =>
     Effect.gen(function* () {
-      const { handler } = yield* collecting
+      const { handler } = yield* TestHandler.make()
       const listener = yield* TcpListener.make(config(), handler)
       assert.isAbove(listener.localPort, 0)
       assert.strictEqual(Listener.url(listener), `mqtt://127.0.0.1:${listener.localPort}`)
@@ -64,7 +26,7 @@ describe("TcpListener", () => {
 
   it.live("fails with a typed error that names the address when it is in use", () =>
     Effect.gen(function* () {
-      const { handler } = yield* collecting
+      const { handler } = yield* TestHandler.make()
       const first = yield* TcpListener.make(config(), handler)
       const error = yield* Effect.flip(TcpListener.make(config({ port: first.localPort }), handler))
       assert.strictEqual(error._tag, "AddressInUse")
@@ -75,7 +37,7 @@ describe("TcpListener", () => {
 
   it.live("frees the address when its scope closes", () =>
     Effect.gen(function* () {
-      const { handler } = yield* collecting
+      const { handler } = yield* TestHandler.make()
       const port = yield* Effect.scoped(
         Effect.map(TcpListener.make(config(), handler), (listener) => listener.localPort)
       )
@@ -86,9 +48,9 @@ describe("TcpListener", () => {
 
   it.live("hands over the addresses of both ends, paused, and reads once it is resumed", () =>
     Effect.gen(function* () {
-      const { connections, handler } = yield* collecting
+      const { connections, handler } = yield* TestHandler.make()
       const listener = yield* TcpListener.make(config(), handler)
-      const socket = yield* dial(listener.localPort)
+      const socket = yield* TestHandler.dial(listener.localPort)
       socket.write("hello")
       const connection = yield* Queue.take(connections)
       assert.strictEqual(connection.localPort, listener.localPort)
@@ -108,13 +70,13 @@ describe("TcpListener", () => {
 
   it.live("writes an IPv4 peer of a socket for both families as IPv4", () =>
     Effect.gen(function* () {
-      const { connections, handler } = yield* collecting
+      const { connections, handler } = yield* TestHandler.make()
       const listener = yield* TcpListener.make(config({ host: "::" }), handler).pipe(Effect.option)
       if (listener._tag === "None") {
         console.log("skipped: this machine has no IPv6")
         return
       }
-      yield* dial(listener.value.localPort)
+      yield* TestHandler.dial(listener.value.localPort)
       assert.strictEqual((yield* Queue.take(connections)).remoteHost, "127.0.0.1")
     })
   )
@@ -123,16 +85,16 @@ describe("TcpListener", () => {
     Effect.gen(function* () {
       const asked = yield* Deferred.make<(accepted: boolean) => void>()
       let accepted = 0
-      const listener = yield* TcpListener.make(config(), {
+      const { handler } = yield* TestHandler.make({
         admit: (_peer, decide) => Deferred.doneUnsafe(asked, Effect.succeed(decide)),
-        accepted: () => accepted++,
-        acceptFailed: () => {}
+        accepted: () => accepted++
       })
-      const socket = yield* dial(listener.localPort)
+      const listener = yield* TcpListener.make(config(), handler)
+      const socket = yield* TestHandler.dial(listener.localPort)
       const decide = yield* Deferred.await(asked)
       assert.strictEqual(accepted, 0)
       decide(false)
-      yield* closed(socket)
+      yield* TestHandler.closed(socket)
       assert.strictEqual(accepted, 0)
       assert.strictEqual(socket.bytesRead, 0)
     })
@@ -140,10 +102,10 @@ describe("TcpListener", () => {
 
   it.live("stops accepting and leaves its connections alone; closing the scope destroys them", () =>
     Effect.gen(function* () {
-      const { connections, handler } = yield* collecting
+      const { connections, handler } = yield* TestHandler.make()
       const scope = yield* Scope.make()
       const listener = yield* TcpListener.make(config(), handler).pipe(Scope.provide(scope))
-      const socket = yield* dial(listener.localPort)
+      const socket = yield* TestHandler.dial(listener.localPort)
       const connection = yield* Queue.take(connections)
       listener.stopAccepting()
       assert.isFalse(listener.listening)
@@ -154,9 +116,9 @@ describe("TcpListener", () => {
       })
       assert.strictEqual(refused, "ECONNREFUSED")
       connection.write([Buffer.from("still here")])
-      assert.strictEqual((yield* dataOf(socket, 10)).toString(), "still here")
+      assert.strictEqual((yield* TestHandler.dataOf(socket, 10)).toString(), "still here")
       yield* Scope.close(scope, Exit.void)
-      yield* closed(socket)
+      yield* TestHandler.closed(socket)
     })
   )
 })
@@ -164,9 +126,9 @@ describe("TcpListener", () => {
 describe("TcpConnection", () => {
   it.live("sends more than the kernel takes at once, in order, and reports progress on the way", () =>
     Effect.gen(function* () {
-      const { connections, handler } = yield* collecting
+      const { connections, handler } = yield* TestHandler.make()
       const listener = yield* TcpListener.make(config(), handler)
-      const socket = yield* dial(listener.localPort)
+      const socket = yield* TestHandler.dial(listener.localPort)
       const connection = yield* Queue.take(connections)
       const left: Array<number> = []
       connection.sink = {
@@ -182,20 +144,20 @@ describe("TcpConnection", () => {
       connection.write([Buffer.from("the end")])
       connection.end()
       assert.isAbove(connection.writableLength, 0)
-      const received = yield* dataOf(socket, large.length + 7)
+      const received = yield* TestHandler.dataOf(socket, large.length + 7)
       assert.isTrue(received.subarray(0, large.length).equals(large))
       assert.strictEqual(received.subarray(large.length).toString(), "the end")
       assert.isAbove(left.length, 1)
       assert.isTrue(left.every((value, index) => index === 0 || value < left[index - 1]!))
-      yield* closed(socket)
+      yield* TestHandler.closed(socket)
     })
   )
 
   it.live("tells the end once, with the name of the failure", () =>
     Effect.gen(function* () {
-      const { connections, handler } = yield* collecting
+      const { connections, handler } = yield* TestHandler.make()
       const listener = yield* TcpListener.make(config(), handler)
-      const socket = yield* dial(listener.localPort)
+      const socket = yield* TestHandler.dial(listener.localPort)
       const connection = yield* Queue.take(connections)
       const ends: Array<string | undefined> = []
       const end = yield* Deferred.make<void>()

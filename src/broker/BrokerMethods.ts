@@ -1,0 +1,227 @@
+/**
+ * What can be asked of a broker, by subject: the implementation of the `Broker` service.
+ *
+ * Each looks at the run that there is when it is used, because a reset begins another. How a run begins and ends is in
+ * `RunningBroker.ts`.
+ */
+import * as ConnectionId from "../core/ConnectionId.ts"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { Stats } from "../core/CoreState.ts"
+import type { ServerConnection } from "../core/ServerConnection.ts"
+import * as Encodable from "../protocol/Encodable.ts"
+import type { QoS } from "../protocol/Packet.ts"
+import type { Properties } from "../protocol/Property.ts"
+import { ProtocolError } from "../protocol/ProtocolError.ts"
+import * as ReasonCode from "../protocol/ReasonCode.ts"
+import type { ConnectionKey } from "../settings/DocumentedSettings.ts"
+import * as Settings from "../settings/Settings.ts"
+import type { CertificatesOptions, ListenerOptions } from "../transport/Listener.ts"
+import * as BrokerError from "./BrokerError.ts"
+import * as BrokerEvent from "./BrokerEvent.ts"
+import type { Parts, Running } from "./RunningBroker.ts"
+import * as SessionTransfer from "./SessionTransfer.ts"
+import * as Snapshot from "./Snapshot.ts"
+
+export interface PublishOptions {
+  readonly topic: string
+  /** A string is sent as UTF-8. */
+  readonly payload: Uint8Array | string
+  /** Default 0. */
+  readonly qos?: QoS | undefined
+  /** Default false. An empty payload with retain removes the retained message. */
+  readonly retain?: boolean | undefined
+  /** Of MQTT 5.0. */
+  readonly properties?: Properties | undefined
+}
+
+export interface RetainedOptions extends Omit<PublishOptions, "retain"> {}
+
+export interface BrokerStats extends Readonly<Stats> {
+  /** Connections closed before a byte of them was read. */
+  readonly connectionsRefused: number
+  /** Events that slow subscribers of events lost. */
+  readonly eventsDropped: number
+  /** Messages that slow in-process subscriptions lost. */
+  readonly localMessagesDropped: number
+}
+
+/** Fails once the broker has been shut down. */
+const open = (running: Running): Effect.Effect<Parts, BrokerError.BrokerError> =>
+  Effect.suspend(() => {
+    const { parts } = running
+    return parts.listeners.closed ? Effect.fail(BrokerError.of(new BrokerError.ShutDown())) : Effect.succeed(parts)
+  })
+
+/**
+ * Why a message cannot be sent: looked at only where there is something that could be wrong, because the Schema costs
+ * more than all the rest of a message.
+ */
+const faultOf = ({ payload, properties, qos = 0, topic }: PublishOptions): ProtocolError | undefined => {
+  const bytes = bytesOf(payload)
+  const isPlain = properties === undefined && bytes instanceof Uint8Array && bytes.length <= LARGE_BYTES
+  if (isPlain && typeof topic === "string" && (qos === 0 || qos === 1 || qos === 2)) return undefined
+  const packetId = qos === 0 ? undefined : 1
+  const packet = {
+    _tag: "Publish",
+    topic,
+    payload: bytes,
+    qos,
+    retain: false,
+    dup: false,
+    packetId,
+    properties
+  } as const
+  // Topics have errors of their own.
+  const error = Encodable.encodable(packet, 5)
+  return error?.code === 600 ? error : undefined
+}
+
+/** Below this a payload fits into a packet, whatever comes with it. */
+const LARGE_BYTES = 200_000_000
+
+const bytesOf = (payload: Uint8Array | string): Uint8Array =>
+  typeof payload === "string" ? Buffer.from(payload) : payload
+
+export const listening = (running: Running) => ({
+  addListener: (options: ListenerOptions) =>
+    open(running).pipe(
+      Effect.flatMap(({ listeners }) => listeners.start(options)),
+      Effect.map(Snapshot.ofListener)
+    ),
+  replaceCertificates: (localPort: number, certificates?: CertificatesOptions) =>
+    Effect.suspend(() => running.parts.listeners.replaceCertificates(localPort, certificates)),
+  stopListening: Effect.sync(() => running.parts.listeners.stopAccepting()),
+  startListening: Effect.flatMap(open(running), ({ listeners }) => listeners.resume()),
+  listening: Effect.sync(() => Array.from(running.parts.listeners.all).some((listener) => listener.listening)),
+  listeners: Effect.sync(() => Array.from(running.parts.listeners.all, Snapshot.ofListener))
+})
+
+export const inspecting = (running: Running) => ({
+  connections: Effect.sync(() => Array.from(running.parts.core.connections.values(), Snapshot.ofConnection)),
+  sessions: Effect.sync(() => {
+    const { departing, sessions } = running.parts.core
+    const gone = [...departing].filter(({ clientId }) => !sessions.has(clientId))
+    return [...sessions.values(), ...gone].map(Snapshot.ofSession)
+  }),
+  session: (clientId: string) =>
+    Effect.sync(() => {
+      const session = running.parts.core.sessionOf(clientId)
+      return session === undefined ? undefined : Snapshot.detailOf(session)
+    }),
+  events: Stream.unwrap(Effect.sync(() => running.parts.hub.stream(BrokerEvent.tags))),
+  eventsOf: <const T extends BrokerEvent.Tag>(...tags: ReadonlyArray<T>) =>
+    Stream.unwrap(Effect.sync(() => running.parts.hub.stream(tags))),
+  stats: Effect.sync((): BrokerStats => {
+    const { core, hub, listeners, local } = running.parts
+    return {
+      ...core.stats,
+      connectionsRefused: listeners.refused,
+      eventsDropped: hub.dropped,
+      localMessagesDropped: local.dropped
+    }
+  })
+})
+
+const RETAINED_LIMITS = "There are as many retained messages, or as many bytes of them, as are allowed."
+
+export const messages = (running: Running) => ({
+  publish: ({ payload, properties, qos = 0, retain = false, topic }: PublishOptions) =>
+    Effect.flatMap(open(running), ({ core, journal, turn }) => {
+      const error =
+        faultOf({ topic, payload, qos, properties }) ??
+        core.publish({ topic, payload: bytesOf(payload), qos, retain, properties }, Date.now())
+      turn.schedule()
+      if (error !== undefined) return Effect.fail(BrokerError.fromProtocol(error, topic))
+      return qos > 0 || retain ? journal.whenDurable(core.publishedSequence()) : Effect.void
+    }),
+  subscribe: (filter: string) => Stream.unwrap(Effect.map(open(running), ({ local }) => local.stream(filter))),
+  retainedMessages: Effect.sync(() =>
+    Array.from(running.parts.core.retained.entries(), ([, message]) => Snapshot.ofKept(message))
+  ),
+  retainedMessage: (topic: string) =>
+    Effect.sync(() => {
+      const message = running.parts.core.retained.get(topic)
+      return message === undefined ? undefined : Snapshot.ofKept(message)
+    }),
+  setRetainedMessage: ({ payload, properties, qos = 0, topic }: RetainedOptions) =>
+    Effect.flatMap(open(running), ({ core, journal, turn }) => {
+      const outcome =
+        faultOf({ topic, payload, qos, properties }) ??
+        core.setRetained({ topic, payload: bytesOf(payload), qos, retain: true, properties }, Date.now())
+      turn.schedule()
+      if (outcome instanceof ProtocolError) return Effect.fail(BrokerError.fromProtocol(outcome, topic))
+      if (outcome === "store") {
+        const detail = "The retained message could not be kept."
+        return Effect.fail(BrokerError.of(new BrokerError.StorageRefuses({ detail })))
+      }
+      if (outcome !== undefined) {
+        return Effect.fail(BrokerError.of(new BrokerError.LimitReached({ limit: outcome, detail: RETAINED_LIMITS })))
+      }
+      return journal.whenDurable(core.publishedSequence())
+    }),
+  removeRetainedMessage: (topic: string) =>
+    Effect.flatMap(open(running), ({ core, journal, turn }) => {
+      const found = core.removeRetained(topic)
+      turn.schedule()
+      return Effect.as(journal.whenDurable(core.publishedSequence()), found)
+    })
+})
+
+export const sessions = (running: Running) => ({
+  saveSession: (clientId: string) =>
+    Effect.suspend(() => SessionTransfer.save(running.parts.core, running.parts.settings, clientId)),
+  loadSession: (json: string) => Effect.flatMap(open(running), (parts) => SessionTransfer.load(parts, json))
+})
+
+const connectionOf = (
+  running: Running,
+  connectionId: ConnectionId.ConnectionId
+): Effect.Effect<ServerConnection, BrokerError.BrokerError> =>
+  Effect.suspend(() => {
+    const connection = running.parts.core.connections.get(connectionId)
+    return connection === undefined
+      ? Effect.fail(BrokerError.of(new BrokerError.NotConnected({ connectionId })))
+      : Effect.succeed(connection)
+  })
+
+export const connections = (running: Running) => ({
+  disconnect: (
+    connectionId: ConnectionId.ConnectionId,
+    reasonCode: ReasonCode.DisconnectReasonCode = ReasonCode.AdministrativeAction
+  ) =>
+    Effect.map(connectionOf(running, connectionId), (connection) => {
+      const { core, turn } = running.parts
+      core.disconnect(connection, reasonCode, Date.now())
+      turn.schedule()
+    }),
+  interrupt: (connectionId: ConnectionId.ConnectionId) =>
+    Effect.map(connectionOf(running, connectionId), (connection) => running.parts.turn.interrupt(connection))
+})
+
+/** Of one connection, what its handshake agreed on. */
+const negotiated = (running: Running, connectionId: ConnectionId.ConnectionId, key: ConnectionKey) =>
+  Effect.map(connectionOf(running, connectionId), (connection) => Snapshot.ofConnection(connection)[key])
+
+export const configuring = (running: Running) => ({
+  config: (setting: string): Effect.Effect<string, BrokerError.BrokerError> => {
+    const read = (query: string) =>
+      Effect.suspend(() =>
+        Settings.read(query, running.parts.settings, (connectionId, key) =>
+          negotiated(running, ConnectionId.fromText(connectionId), key)
+        )
+      )
+    const write = (assignment: string) =>
+      Effect.flatMap(open(running), ({ hub, settings }) =>
+        Effect.flatMap(Settings.assign(assignment, settings, true), (change) => {
+          // This run's own copy: whoever looks at it sees the change, and nobody else's settings are touched.
+          Object.assign(settings, Settings.change(settings, change))
+          hub.settle()
+          return read(change.setting.name)
+        })
+      )
+    return (setting.includes("=") ? write(setting) : read(setting)).pipe(
+      Effect.mapError((error) => (error._tag === "BrokerError" ? error : BrokerError.of(error)))
+    )
+  }
+})

@@ -1,0 +1,66 @@
+/**
+ * Whole packets on their way to a socket, without those that an interrupt takes out: messages at QoS 0.
+ *
+ * It reads the bytes of this broker's own encoder, so they are good and whole. Everything but a PUBLISH at QoS 0 stays,
+ * byte for byte and in order.
+ */
+
+const TOPIC_ALIAS = 0x23
+
+export interface Dropped {
+  /** "" when only its topic alias was in it. */
+  readonly topic: string
+}
+
+export interface Rest {
+  readonly chunks: ReadonlyArray<Uint8Array>
+  readonly dropped: ReadonlyArray<Dropped>
+}
+
+interface Varint {
+  readonly value: number
+  readonly end: number
+}
+
+const readVarint = (bytes: Uint8Array, at: number): Varint => {
+  let value = 0
+  let end = at
+  for (let shift = 0; ; shift += 7) {
+    const byte = bytes[end++]!
+    value |= (byte & 0x7f) << shift
+    if (byte < 0x80) return { value, end }
+  }
+}
+
+const isQos0Publish = (header: number): boolean => header >> 4 === 3 && (header & 0b110) === 0
+
+/** A message that tells its alias is needed by those after it. The alias is the last of its properties. */
+const maySetAlias = (bytes: Uint8Array, at: number): boolean => {
+  const { end, value } = readVarint(bytes, at)
+  return value >= 3 && bytes[end + value - 3] === TOPIC_ALIAS
+}
+
+/** `aliases`: the receiver is sent topic aliases. Chunks together begin and end with a packet. */
+export const withoutQos0 = (chunks: ReadonlyArray<Uint8Array>, aliases: boolean): Rest => {
+  const bytes = Buffer.concat(chunks)
+  const kept: Array<Uint8Array> = []
+  const dropped: Array<Dropped> = []
+  let from = 0
+  let at = 0
+  while (at < bytes.length) {
+    const { end: bodyAt, value: length } = readVarint(bytes, at + 1)
+    const end = bodyAt + length
+    if (isQos0Publish(bytes[at]!)) {
+      const topicEnd = bodyAt + 2 + bytes.readUInt16BE(bodyAt)
+      const isNeeded = aliases && topicEnd > bodyAt + 2 && maySetAlias(bytes, topicEnd)
+      if (!isNeeded) {
+        if (from < at) kept.push(bytes.subarray(from, at))
+        dropped.push({ topic: bytes.toString("utf8", bodyAt + 2, topicEnd) })
+        from = end
+      }
+    }
+    at = end
+  }
+  if (from < at) kept.push(bytes.subarray(from, at))
+  return { chunks: kept, dropped }
+}

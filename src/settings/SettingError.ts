@@ -1,0 +1,40 @@
+/**
+ * Why a setting was not read or set: each says what there is instead.
+ */
+import * as Schema from "effect/Schema"
+
+/** "Invalid argument": of the wrong type or out of range. */
+export class InvalidSetting extends Schema.TaggedError<InvalidSetting>()("InvalidSetting", {
+  code: Schema.tag(10022),
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `Invalid broker setting: ${this.detail}`
+  }
+}
+
+export class UnknownSetting extends Schema.TaggedError<UnknownSetting>()("UnknownSetting", {
+  code: Schema.tag(10022),
+  name: Schema.String,
+  /** Names that look like it, the most alike first. */
+  nearest: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    return `There is no setting ${JSON.stringify(this.name)}. Those with the nearest names: ${this.nearest.join(", ")}.`
+  }
+}
+
+/** "Operation is not supported": a documented setting that has no meaning here. */
+export class SettingNotApplicable extends Schema.TaggedError<SettingNotApplicable>()("SettingNotApplicable", {
+  code: Schema.tag(10045),
+  name: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `The setting ${this.name} does not apply: ${this.reason}`
+  }
+}
+
+export const reasons = [InvalidSetting, UnknownSetting, SettingNotApplicable] as const
+
+export type SettingError = InvalidSetting | UnknownSetting | SettingNotApplicable

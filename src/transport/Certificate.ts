@@ -1,0 +1,244 @@
+/**
+ * A server's certificate with its private key and chain, from wherever it is kept.
+ *
+ * Owns opening the documented store types, choosing a certificate in them, and finding every fault before a listener
+ * binds: each is a typed error with its documented code. What TLS does with it is in `TlsStage.ts`.
+ */
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto"
+import * as Fs from "node:fs/promises"
+import * as Tls from "node:tls"
+import * as CertificateError from "./CertificateError.ts"
+import * as CertificateStore from "./CertificateStore.ts"
+import * as DistinguishedName from "./DistinguishedName.ts"
+import { errnoOf } from "./ListenError.ts"
+import type { CertificateConfig } from "./ListenerConfig.ts"
+
+export interface ServerCertificate {
+  readonly certificate: X509Certificate
+  /** PKCS#8, PEM. */
+  readonly key: string
+  /** The certificate and those that lead on from it, PEM. */
+  readonly chain: string
+}
+
+type Found = Effect.Effect<ServerCertificate, CertificateError.CertificateError>
+
+/** What a store holds, before anything is chosen. */
+interface Material {
+  readonly keys: ReadonlyArray<KeyObject>
+  readonly certificates: ReadonlyArray<X509Certificate>
+}
+
+/** Text or bytes as they are, or the contents of the file that a string names. */
+const read = (store: string | Uint8Array, isPath: boolean, name: string) => {
+  if (typeof store !== "string" || !isPath) return Effect.succeed(Buffer.from(store))
+  return Effect.tryPromise({
+    try: () => Fs.readFile(store),
+    catch: (error) => {
+      const errno = error instanceof Error ? errnoOf(error) : String(error)
+      const reason = errno === "ENOENT" ? "there is no such file" : `it cannot be read (${errno})`
+      const detail = `${reason}. Check the path, and that this program may read it.`
+      return new CertificateError.CertificateStoreUnavailable({ store: name, detail })
+    }
+  })
+}
+
+/** How a store is called in messages: its path, or what it is. Never its contents. */
+const nameOf = (store: string | Uint8Array, isPath: boolean): string =>
+  typeof store === "string" && isPath ? store : "(given in memory)"
+
+const wrongPassword = (store: string) =>
+  new CertificateError.CredentialsUnusable({
+    store,
+    why: "password",
+    detail: "the password does not open it. Give the one that it was protected with."
+  })
+
+const isPasswordFault = (code: string): boolean =>
+  /BAD_DECRYPT|INTERRUPTED_OR_CANCELLED|MISSING_PASSPHRASE|BAD_PASSWORD/.test(code)
+
+const keyFrom = (bytes: Buffer | string, passphrase: string, name: string) =>
+  Effect.try({
+    try: () => createPrivateKey({ key: bytes, format: "pem", passphrase }),
+    catch: (error) => {
+      const code = error instanceof Error ? errnoOf(error) : String(error)
+      if (isPasswordFault(code)) return wrongPassword(name)
+      const detail = `its private key cannot be read (${code}). Export it again as PKCS#8 PEM.`
+      return new CertificateError.CertificateStoreUnavailable({ store: name, detail })
+    }
+  })
+
+const damaged = (store: string, detail: string) => new CertificateError.CertificateStoreUnavailable({ store, detail })
+
+const certificateFrom = (bytes: Buffer | string, name: string) =>
+  Effect.try({
+    try: () => new X509Certificate(bytes),
+    catch: () => damaged(name, "a certificate in it is damaged. Export it again.")
+  })
+
+const fromPem = Effect.fnUntraced(function* (text: string, password: string, name: string) {
+  const { certificates, keys } = CertificateStore.pemBlocks(text)
+  return {
+    keys: yield* Effect.forEach(keys, (pem) => keyFrom(pem, password, name)),
+    certificates: yield* Effect.forEach(certificates, (pem) => certificateFrom(pem, name))
+  }
+})
+
+/** Why OpenSSL would not use a PFX; undefined: nothing that its contents do not say better. */
+const pfxFault = (bytes: Buffer, password: string, name: string): CertificateError.CertificateError | undefined => {
+  try {
+    Tls.createSecureContext({ pfx: bytes, passphrase: password })
+    return undefined
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    if (message.includes("mac verify failure")) return wrongPassword(name)
+    if (message.includes("Unsupported PKCS12")) return damaged(name, CertificateStore.reexport(name))
+    if (message.includes("Unable to load")) return undefined
+    return damaged(name, `it is not a PFX (PKCS#12) store (${message}). Check the file and its store type.`)
+  }
+}
+
+const fromPfx = Effect.fnUntraced(function* (bytes: Buffer, password: string, name: string) {
+  const fault = pfxFault(bytes, password, name)
+  if (fault !== undefined) return yield* fault
+  const Pkcs12 = yield* Effect.promise(() => import("./Pkcs12.ts"))
+  return yield* Effect.try({
+    try: () => {
+      const { certificates, keys } = Pkcs12.list(bytes, password)
+      return {
+        keys: keys.map((key) => createPrivateKey({ key, format: "der", type: "pkcs8" })),
+        certificates: certificates.map((certificate) => new X509Certificate(certificate))
+      }
+    },
+    catch: (error) => damaged(name, `its contents cannot be listed (${String(error)}). Give them as a PEM file.`)
+  })
+})
+
+/** Everything in the store, and the key that may be beside it. */
+const open = Effect.fnUntraced(function* (config: CertificateConfig, name: string) {
+  const { sslCertKey, sslCertStore, sslCertStoreType } = config
+  const password = Redacted.value(config.sslCertStorePassword)
+  const bytes = yield* read(sslCertStore, CertificateStore.isPath(sslCertStoreType, sslCertStore), name)
+  const format = CertificateStore.formatOf(sslCertStoreType, bytes)
+  if (typeof format === "object") return yield* damaged(name, format.fault)
+  let material: Material
+  if (format === "pfx") material = yield* fromPfx(CertificateStore.binary(bytes), password, name)
+  else if (format === "pem") material = yield* fromPem(bytes.toString("utf8"), password, name)
+  else material = { keys: [], certificates: [yield* certificateFrom(bytes, name)] }
+  if (sslCertKey === undefined) return material
+  const isPath = CertificateStore.isPath(CertificateStore.AUTO, sslCertKey)
+  const keyName = nameOf(sslCertKey, isPath)
+  const keyBytes = yield* read(sslCertKey, isPath, keyName)
+  const key = yield* keyFrom(keyBytes, password, keyName)
+  return { keys: [...material.keys, key], certificates: material.certificates }
+})
+
+const hasKey = ({ keys }: Material, certificate: X509Certificate): boolean =>
+  keys.some((key) => certificate.checkPrivateKey(key))
+
+const fingerprints = ({ fingerprint, fingerprint256, fingerprint512 }: X509Certificate): ReadonlyArray<string> =>
+  [fingerprint, fingerprint256, fingerprint512].map((text) => text.replaceAll(":", ""))
+
+/** The certificates that the wanted subject means; of several kinds of match only the best. */
+const matching = (certificates: ReadonlyArray<X509Certificate>, wanted: string): ReadonlyArray<X509Certificate> => {
+  if (wanted === "*" || wanted === "") return certificates
+  const thumbprint = /^thumbprint=(.+)$/i.exec(wanted)?.[1]?.replaceAll(/[:\s]/g, "").toUpperCase()
+  if (thumbprint !== undefined) return certificates.filter((each) => fingerprints(each).includes(thumbprint))
+  const match = (each: X509Certificate) => DistinguishedName.match(DistinguishedName.fromNode(each.subject), wanted)
+  const exact = certificates.filter((each) => match(each) === "exact")
+  return exact.length > 0 ? exact : certificates.filter((each) => match(each) === "part")
+}
+
+const choose = (
+  material: Material,
+  subject: string,
+  store: string
+): Effect.Effect<X509Certificate, CertificateError.CertificateError> => {
+  const { certificates, keys } = material
+  if (certificates.length === 0) {
+    return Effect.fail(new CertificateError.ServerCertificateMissing({ store, missing: "certificate" }))
+  }
+  const wanted = matching(certificates, subject)
+  if (wanted.length === 0) {
+    const found = certificates.map((each) => DistinguishedName.fromNode(each.subject))
+    return Effect.fail(new CertificateError.CertificateNotFound({ store, subject, found }))
+  }
+  const usable = wanted.find((each) => hasKey(material, each))
+  if (usable !== undefined) return Effect.succeed(usable)
+  if (keys.length === 0) {
+    return Effect.fail(new CertificateError.ServerCertificateMissing({ store, missing: "private-key" }))
+  }
+  const detail = "the private key belongs to another certificate. Give the pair that was made together."
+  return Effect.fail(new CertificateError.CredentialsUnusable({ store, why: "key-mismatch", detail }))
+}
+
+const isValid = ({ validFromDate, validToDate }: X509Certificate, now: number): boolean =>
+  validFromDate.getTime() <= now && now <= validToDate.getTime()
+
+const isSelfIssued = (certificate: X509Certificate): boolean => certificate.subject === certificate.issuer
+
+/** The certificate, its issuer, that one's issuer, as far as they are there. */
+const chainOf = (leaf: X509Certificate, others: ReadonlyArray<X509Certificate>, store: string) =>
+  Effect.gen(function* () {
+    const chain = [leaf]
+    for (let last = leaf; !isSelfIssued(last) && chain.length <= others.length; ) {
+      const issuer = others.find((each) => last.checkIssued(each))
+      if (issuer === undefined) break
+      const subject = DistinguishedName.fromNode(issuer.subject)
+      const detail = !isValid(issuer, Date.now())
+        ? `${subject} is valid from ${issuer.validFrom} to ${issuer.validTo}. Give its successor.`
+        : !last.verify(issuer.publicKey)
+          ? `${subject} has the name of an issuer, but did not sign what it should have. Give the one that did.`
+          : undefined
+      if (detail !== undefined) return yield* new CertificateError.CertificateChainInvalid({ store, detail })
+      chain.push(issuer)
+      last = issuer
+    }
+    return chain
+  })
+
+/** Certificates or revocation lists in PEM, given as text or as the path of a file; "" for none. */
+export const readPem = (setting: string, textOrPath: string) =>
+  Effect.gen(function* () {
+    if (textOrPath === "") return ""
+    const isPath = CertificateStore.isPath(CertificateStore.AUTO, textOrPath)
+    const name = isPath ? textOrPath : setting
+    const text = (yield* read(textOrPath, isPath, name)).toString("utf8")
+    if (!/-----BEGIN (?:[A-Z0-9]+ )?(?:CERTIFICATE|CRL)-----/.test(text)) {
+      return yield* damaged(name, `it holds nothing in PEM form that ${setting} could use.`)
+    }
+    return text
+  })
+
+/** Certificates in PEM, each checked; see `readPem`. */
+export const readCertificates = Effect.fnUntraced(function* (setting: string, textOrPath: string) {
+  const text = yield* readPem(setting, textOrPath)
+  return yield* Effect.forEach(CertificateStore.pemBlocks(text).certificates, (pem) => certificateFrom(pem, setting))
+})
+
+/** Opens the store and finds the certificate; `authorities` may lead on from it. */
+export const load = (config: CertificateConfig, authorities: ReadonlyArray<X509Certificate> = []): Found =>
+  Effect.gen(function* () {
+    const { sslCertStore, sslCertStoreType, sslCertSubject } = config
+    const store = nameOf(sslCertStore, CertificateStore.isPath(sslCertStoreType, sslCertStore))
+    const material = yield* open(config, store)
+    const leaf = yield* choose(material, sslCertSubject, store)
+    const { issuer, subject, validFrom, validTo } = leaf
+    if (!isValid(leaf, Date.now())) {
+      const named = DistinguishedName.fromNode(subject)
+      return yield* new CertificateError.CertificateExpired({ store, subject: named, validFrom, validTo })
+    }
+    const others = material.certificates.filter((each) => each !== leaf && !hasKey(material, each))
+    const chain = yield* chainOf(leaf, [...others, ...authorities], store)
+    if (authorities.length > 0 && chain.length === 1 && !isSelfIssued(leaf)) {
+      return yield* new CertificateError.CertificateChainMissing({ store, issuer: DistinguishedName.fromNode(issuer) })
+    }
+    const key = material.keys.find((each) => leaf.checkPrivateKey(each))!
+    return {
+      certificate: leaf,
+      key: key.export({ type: "pkcs8", format: "pem" }).toString(),
+      chain: chain.map(String).join("")
+    }
+  })

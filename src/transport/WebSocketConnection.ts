@@ -1,0 +1,181 @@
+/**
+ * A WebSocket as a `TransportConnection`: a stream of bytes in binary frames.
+ *
+ * Output that is gathered while the socket is busy goes out as one frame when it is free, at most a piece at a time, as
+ * on TCP (`TcpConnection.ts`). Packets need not begin or end with a frame, in either direction [MQTT-6.0.0-2].
+ */
+import type * as Net from "node:net"
+import type { WebSocket } from "ws"
+import { errnoOf } from "./ListenError.ts"
+import type { NegotiatedTls, TransportConnection, TransportSink } from "./Listener.ts"
+import type { Protocol } from "./ListenerConfig.ts"
+import type { Origin } from "./TcpConnection.ts"
+
+/** Most bytes in one frame out. */
+const PIECE_BYTES = 64 * 1024
+
+/** What the end of a connection is called that sent text [MQTT-6.0.0-1]. */
+const TEXT_FRAME = "WS_ERR_TEXT_FRAME"
+const PING_UNANSWERED = "ETIMEDOUT"
+
+const owner = Symbol("WebSocketConnection")
+
+interface OwnedWebSocket extends WebSocket {
+  [owner]?: WebSocketConnection
+}
+
+const silent: TransportSink = { onData: () => {}, onDrain: () => {}, onClose: () => {} }
+const binary = { binary: true } as const
+
+// `ws` calls listeners with the WebSocket as `this`; `owner` is set before they are added.
+function onMessage(this: OwnedWebSocket, data: Buffer, isBinary: boolean): void {
+  this[owner]!.received(data, isBinary)
+}
+function onError(this: OwnedWebSocket, error: Error): void {
+  this[owner]!.failed(error)
+}
+function onPong(this: OwnedWebSocket): void {
+  this[owner]!.pingUnanswered = false
+}
+function onClose(this: OwnedWebSocket): void {
+  this[owner]!.ended()
+}
+
+export class WebSocketConnection implements TransportConnection {
+  readonly remoteHost: string
+  readonly remotePort: number
+  readonly localHost: string
+  readonly localPort: number
+  readonly protocol: Protocol
+  readonly connectionId: string | undefined
+  readonly tls: NegotiatedTls | undefined
+  readonly tcpKeepAlive: boolean
+  sink: TransportSink = silent
+  /** Told when the socket is gone, besides the sink. */
+  onGone: ((connection: WebSocketConnection) => void) | undefined = undefined
+  pingUnanswered = false
+  private readonly socket: OwnedWebSocket
+  private errno: string | undefined = undefined
+  private closed = false
+  private ending = false
+  /** A write has not been accepted yet: its callback is news. */
+  private waiting = false
+  private queue: Array<Uint8Array> = []
+  private queuedBytes = 0
+
+  constructor(socket: WebSocket, stream: Net.Socket, tcpKeepAlive: boolean, { connectionId, peer, tls }: Origin) {
+    this.socket = socket
+    this.remoteHost = peer.remoteHost
+    this.remotePort = peer.remotePort
+    this.localHost = peer.localHost
+    this.localPort = peer.localPort
+    this.protocol = peer.protocol
+    this.connectionId = connectionId
+    this.tls = tls
+    this.tcpKeepAlive = tcpKeepAlive
+    this.socket[owner] = this
+    this.socket.on("message", onMessage)
+    this.socket.on("error", onError)
+    this.socket.on("pong", onPong)
+    this.socket.on("close", onClose)
+    // `ws` keeps what the socket fails with to itself.
+    stream.on("error", (error) => this.failed(error))
+  }
+
+  get writableLength(): number {
+    return this.closed ? 0 : this.socket.bufferedAmount + this.queuedBytes
+  }
+
+  write(chunks: ReadonlyArray<Uint8Array>): void {
+    if (this.closed || this.ending) return
+    for (const chunk of chunks) {
+      for (let at = 0; at < chunk.length; at += PIECE_BYTES) this.queue.push(chunk.subarray(at, at + PIECE_BYTES))
+      this.queuedBytes += chunk.length
+    }
+    this.pump()
+  }
+
+  pause(): void {
+    this.socket.pause()
+  }
+
+  resume(): void {
+    this.socket.resume()
+  }
+
+  end(): void {
+    if (this.closed || this.ending) return
+    this.ending = true
+    this.endIfSent()
+  }
+
+  destroy(): void {
+    this.socket.terminate()
+  }
+
+  /** Sends a ping, unless there is an earlier one that nobody has answered: then the client is gone. */
+  ping(): void {
+    if (this.closed || this.ending) return
+    if (this.pingUnanswered) {
+      this.errno ??= PING_UNANSWERED
+      this.socket.terminate()
+    } else if (!this.waiting) {
+      this.pingUnanswered = true
+      this.socket.ping()
+    }
+  }
+
+  // For the socket's listeners.
+
+  received(data: Buffer, isBinary: boolean): void {
+    if (this.errno !== undefined) return
+    if (isBinary) {
+      if (data.length > 0) this.sink.onData(data)
+      return
+    }
+    this.errno = TEXT_FRAME
+    this.socket.close(1003, "MQTT is sent in binary frames")
+  }
+
+  failed(error: Error): void {
+    this.errno ??= errnoOf(error)
+  }
+
+  ended(): void {
+    if (this.closed) return
+    this.closed = true
+    this.queue = []
+    this.queuedBytes = 0
+    this.onGone?.(this)
+    this.sink.onClose(this.errno)
+  }
+
+  private readonly accepted = (): void => {
+    if (!this.waiting || this.closed || this.socket.bufferedAmount > 0) return
+    this.pump()
+    this.sink.onDrain()
+  }
+
+  /** Gives the socket a frame, and further ones as long as the kernel takes each at once. */
+  private pump(): void {
+    const { queue, socket } = this
+    let next = 0
+    while (next < queue.length && socket.bufferedAmount === 0 && socket.readyState === socket.OPEN) {
+      const first = next
+      let bytes = 0
+      do bytes += queue[next++]!.length
+      while (next < queue.length && bytes + queue[next]!.length <= PIECE_BYTES)
+      this.queuedBytes -= bytes
+      const frame = next - first === 1 ? queue[first]! : Buffer.concat(queue.slice(first, next), bytes)
+      socket.send(frame, binary, this.accepted)
+    }
+    if (next > 0) queue.splice(0, next)
+    this.waiting = this.writableLength > 0
+    this.endIfSent()
+  }
+
+  /** The closing handshake comes after the last byte, because the time for it is short. */
+  private endIfSent(): void {
+    if (this.ending && this.writableLength === 0) this.socket.close(1000)
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * The documented Config method on a running broker.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Broker from "../../src/broker/Broker.ts"
+import * as RawClient from "./RawClient.ts"
+import { brokerLayer, collect, port } from "./support.ts"
+
+describe("Broker.config", () => {
+  it.live("sets and reads settings of the broker, for everybody from then on", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      assert.strictEqual(yield* broker.config("DefaultIdleTimeout"), "0")
+      assert.strictEqual(yield* broker.config("subscriptionsPerSessionMax=1"), "1")
+      assert.strictEqual(yield* broker.config("SubscriptionsPerSessionMax"), "1")
+      const client = yield* RawClient.connect(yield* port)
+      yield* RawClient.subscribe(client, "a")
+      assert.deepStrictEqual((yield* RawClient.subscribe(client, "b")).reasonCodes, [0x97])
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("an idle timeout that is set now ends an idle client", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      yield* broker.config("DefaultIdleTimeout=1")
+      const client = yield* RawClient.connect(yield* port)
+      assert.strictEqual((yield* client.expect("Disconnect")).reasonCode, 0x98)
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("sets what listeners have that are started from then on, those stopped and started again included", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const first = yield* port
+      assert.strictEqual(yield* broker.config("TCPKeepAlive=yes"), "True")
+      const keepAlives = Effect.map(broker.connections, (all) => all.map(({ keepAlive }) => keepAlive))
+      yield* RawClient.connect(first, { clientId: "a" })
+      assert.deepStrictEqual(yield* keepAlives, [false])
+      const second = yield* broker.addListener({ port: 0 })
+      yield* RawClient.connect(second.localPort, { clientId: "b" })
+      yield* broker.stopListening
+      yield* broker.startListening
+      yield* RawClient.connect(first, { clientId: "c" })
+      assert.deepStrictEqual(yield* keepAlives, [false, true, true])
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("reads what a connection has agreed on, by its id", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const connected = yield* collect(broker.eventsOf("Connected"), 1)
+      yield* RawClient.connect(yield* port)
+      const [{ connectionId } = { connectionId: "" }] = yield* Fiber.join(connected)
+      assert.strictEqual(yield* broker.config(`SSLNegotiatedVersion[${connectionId}]`), "")
+      assert.strictEqual(yield* broker.config(`SSLNegotiatedCipherStrength[${connectionId}]`), "0")
+      const error = yield* Effect.flip(broker.config("SSLNegotiatedVersion[999]"))
+      assert.deepStrictEqual([error.code, error.reason._tag], [212, "NotConnected"])
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("fails with the names that were meant, or why there is nothing to set", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const unknown = yield* Effect.flip(broker.config("DefaultIdleTimeot=5"))
+      assert.deepStrictEqual([unknown.code, unknown.reason._tag], [10022, "UnknownSetting"])
+      assert.include(unknown.message, "DefaultIdleTimeout")
+      const wrong = yield* Effect.flip(broker.config("LogLevel=9"))
+      assert.deepStrictEqual([wrong.code, wrong.reason._tag], [10022, "InvalidSetting"])
+      const pointless = yield* Effect.flip(broker.config("FirewallHost=x"))
+      assert.deepStrictEqual([pointless.code, pointless.reason._tag], [10045, "SettingNotApplicable"])
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("a reset brings every default back, and another broker's settings are its own", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      yield* broker.config("LogLevel=3")
+      yield* broker.config("TcpNoDelay=False")
+      const other = yield* Effect.scoped(
+        Effect.provide(
+          Effect.flatMap(Broker.Broker, (another) => another.config("LogLevel")),
+          brokerLayer()
+        )
+      )
+      assert.strictEqual(other, "1")
+      yield* broker.reset
+      assert.strictEqual(yield* broker.config("LogLevel"), "1")
+      assert.strictEqual(yield* broker.config("TcpNoDelay"), "True")
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+})

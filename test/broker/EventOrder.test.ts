@@ -1,0 +1,412 @@
+/**
+ * The documented events in their documented order, every field of them, over TCP: what happens from a connection's
+ * request to its end, and to messages in both directions.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Broker from "../../src/broker/Broker.ts"
+import * as Hooks from "../../src/broker/Hooks.ts"
+import type { Connect } from "../../src/protocol/Packet.ts"
+import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import * as RawClient from "./RawClient.ts"
+import { brokerLayer, type Options, port } from "./support.ts"
+
+const TAGS = [
+  "Connected",
+  "Disconnected",
+  "SessionRemoved",
+  "Unsubscribed",
+  "MessageReceiving",
+  "IncomingMessageStatus",
+  "MessageReceived",
+  "MessageSending",
+  "OutgoingMessageStatus",
+  "MessageSent",
+  "Error"
+] as const
+
+/** An event, or a question with its name. */
+interface Seen {
+  readonly _tag: string
+  readonly [field: string]: unknown
+}
+
+/** Everything that is told and asked from now on, in one list, as it comes. */
+const recorded = Effect.fnUntraced(function* (seen: Array<Seen>) {
+  const broker = yield* Broker.Broker
+  yield* broker.eventsOf(...TAGS).pipe(
+    Stream.runForEach((event) => Effect.sync(() => void seen.push({ ...event }))),
+    Effect.forkScoped({ startImmediately: true })
+  )
+  return broker
+})
+
+const turn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+
+/** Until this many have been seen. */
+const until = (seen: ReadonlyArray<unknown>, count: number) =>
+  Effect.gen(function* () {
+    while (seen.length < count) yield* turn
+    return seen
+  })
+
+/** Some rounds of the event loop: enough for a broker that has nothing left to do to have done it. */
+const settled = Effect.gen(function* () {
+  for (let round = 0; round < 10; round++) yield* turn
+})
+
+/** Hooks that say in the same list what they are asked. */
+const asking = (seen: Array<Seen>): Hooks.HooksService => ({
+  connectionRequest: (request) => {
+    seen.push({ _tag: "ConnectionRequest", ...request })
+    return Effect.succeed(true)
+  },
+  sessionRequest: (request) => {
+    seen.push({ _tag: "SessionRequest", ...request })
+    return Effect.succeed(Hooks.accept)
+  },
+  subscribe: (request) => {
+    seen.push({ _tag: "Subscribe", ...request })
+    return Effect.succeed(Hooks.grant(request.requestedQos))
+  }
+})
+
+const tags = (seen: ReadonlyArray<Seen>): ReadonlyArray<string> => seen.map(({ _tag }) => _tag)
+
+const run = (
+  test: (seen: Array<Seen>) => Effect.Effect<void, unknown, Broker.Broker | Scope.Scope>,
+  options: (seen: Array<Seen>) => Options = (seen) => ({ hooks: asking(seen) })
+) => {
+  const seen: Array<Seen> = []
+  return Effect.scoped(test(seen)).pipe(Effect.provide(brokerLayer(options(seen))))
+}
+
+const away: Partial<Connect> = { clientId: "a", protocolVersion: 4, cleanStart: false }
+
+describe("a connection", () => {
+  it.live("from its request to its end", () =>
+    run((seen) =>
+      Effect.gen(function* () {
+        yield* recorded(seen)
+        const bound = yield* port
+        const client = yield* RawClient.connect(bound, { clientId: "a", userName: "ann", password: Buffer.from("x") })
+        yield* RawClient.subscribe(client, "t", 1)
+        yield* client.send({ _tag: "Unsubscribe", packetId: 2, filters: ["t"], properties: undefined })
+        yield* client.expect("UnsubAck")
+        yield* client.send({ _tag: "Disconnect", reasonCode: 0, properties: undefined })
+        yield* client.ended
+        yield* until(seen, 7)
+        const [connectionRequest, connected, sessionRequest, subscribe, unsubscribed, removed, disconnected] = seen
+        assert.deepStrictEqual(tags(seen), [
+          "ConnectionRequest",
+          "Connected",
+          "SessionRequest",
+          "Subscribe",
+          "Unsubscribed",
+          "SessionRemoved",
+          "Disconnected"
+        ])
+        const connectionId = "1"
+        const ids = { connectionId, clientId: "a" }
+        assert.deepInclude(connectionRequest, { remoteHost: "127.0.0.1", localHost: "127.0.0.1", localPort: bound })
+        assert.deepEqual(connected, { _tag: "Connected", connectionId, statusCode: 0, description: "OK" })
+        assert.deepInclude(sessionRequest, { ...ids, userName: "ann", isNew: true, sessionExists: false })
+        assert.deepInclude(subscribe, { ...ids, topicFilter: "t", requestedQos: 1 })
+        assert.deepEqual(unsubscribed, { _tag: "Unsubscribed", ...ids, topicFilter: "t" })
+        assert.deepEqual(removed, { _tag: "SessionRemoved", clientId: "a" })
+        assert.deepEqual(disconnected, { _tag: "Disconnected", ...ids, statusCode: 0, description: "OK" })
+      })
+    )
+  )
+
+  it.live("that is refused at its request is nothing more", () =>
+    run(
+      (seen) =>
+        Effect.gen(function* () {
+          yield* recorded(seen)
+          const client = yield* RawClient.open(yield* port)
+          yield* client.ended
+          yield* settled
+          assert.deepStrictEqual(tags(seen), ["ConnectionRequest"])
+        }),
+      (seen) => ({
+        hooks: {
+          connectionRequest: () => {
+            seen.push({ _tag: "ConnectionRequest" })
+            return Effect.succeed(false)
+          }
+        }
+      })
+    )
+  )
+
+  it.live("whose session is refused", () =>
+    run(
+      (seen) =>
+        Effect.gen(function* () {
+          yield* recorded(seen)
+          const client = yield* RawClient.open(yield* port)
+          yield* client.send(RawClient.connectPacket())
+          yield* client.expect("ConnAck")
+          yield* client.ended
+          yield* until(seen, 3)
+          assert.deepStrictEqual(tags(seen), ["Connected", "SessionRequest", "Disconnected"])
+          assert.deepInclude(seen[2], { clientId: "test", statusCode: 0, description: "not today" })
+        }),
+      (seen) => ({
+        hooks: {
+          sessionRequest: () => {
+            seen.push({ _tag: "SessionRequest" })
+            return Effect.succeed(Hooks.refuse(0x87, "not today"))
+          }
+        }
+      })
+    )
+  )
+
+  it.live("whose hook fails is refused, and that is an Error of this connection", () =>
+    run(
+      (seen) =>
+        Effect.gen(function* () {
+          yield* recorded(seen)
+          const client = yield* RawClient.open(yield* port)
+          yield* client.send(RawClient.connectPacket())
+          yield* client.expect("ConnAck")
+          yield* client.ended
+          yield* until(seen, 3)
+          assert.deepStrictEqual(tags(seen), ["Connected", "Error", "Disconnected"])
+          assert.deepInclude(seen[1], { connectionId: "1", errorCode: 211 })
+          assert.match(String(seen[1]?.description), /SessionRequest hook .*the database is away/)
+        }),
+      () => ({ hooks: { sessionRequest: () => Effect.fail("the database is away") } })
+    )
+  )
+
+  it.live("that breaks the protocol: an Error with 600, or 601 for a topic, and its end with the same", () =>
+    Effect.gen(function* () {
+      for (const [bytes, code] of [
+        ["c00100", 600],
+        ["30040001230000", 601]
+      ] as const) {
+        yield* run((seen) =>
+          Effect.gen(function* () {
+            yield* recorded(seen)
+            const client = yield* RawClient.connect(yield* port)
+            client.socket.write(Buffer.from(bytes, "hex"))
+            yield* client.expect("Disconnect")
+            yield* client.ended
+            yield* until(seen, 6)
+            assert.deepStrictEqual(tags(seen), [
+              "ConnectionRequest",
+              "Connected",
+              "SessionRequest",
+              "Error",
+              "SessionRemoved",
+              "Disconnected"
+            ])
+            assert.deepInclude(seen[3], { connectionId: "1", errorCode: code })
+            assert.deepInclude(seen[5], { statusCode: code, description: seen[3]?.description })
+          })
+        )
+      }
+    })
+  )
+
+  it.live("that is reset has the system's code", () =>
+    run((seen) =>
+      Effect.gen(function* () {
+        yield* recorded(seen)
+        const client = yield* RawClient.connect(yield* port, away)
+        client.socket.resetAndDestroy()
+        yield* until(seen, 4)
+        assert.deepInclude(seen[3], { _tag: "Disconnected", clientId: "a", statusCode: 10054 })
+      })
+    )
+  )
+
+  it.live("that is taken over ends before the other's session goes on", () =>
+    run((seen) =>
+      Effect.gen(function* () {
+        yield* recorded(seen)
+        const bound = yield* port
+        const first = yield* RawClient.connect(bound, away)
+        yield* RawClient.connect(bound, away)
+        yield* first.ended
+        yield* until(seen, 7)
+        const told = seen.map((event) => `${event._tag} ${"connectionId" in event ? event.connectionId : ""}`)
+        assert.deepStrictEqual(told, [
+          "ConnectionRequest ",
+          "Connected 1",
+          "SessionRequest 1",
+          "ConnectionRequest ",
+          "Connected 2",
+          "SessionRequest 2",
+          "Disconnected 1"
+        ])
+        assert.deepInclude(seen[5], { isNew: false, sessionExists: true })
+      })
+    )
+  )
+})
+
+describe("SessionRemoved", () => {
+  it.live("comes while the session can still be looked at, and saved", () =>
+    run((seen) =>
+      Effect.gen(function* () {
+        const broker = yield* recorded(seen)
+        const looked: Array<string> = []
+        yield* broker.eventsOf("SessionRemoved").pipe(
+          Stream.runForEach(({ clientId }) =>
+            Effect.gen(function* () {
+              const ids = (yield* broker.sessions).map((session) => session.clientId)
+              const detail = yield* broker.session(clientId)
+              looked.push(`${ids.join()} ${detail?.subscriptions.length} ${detail?.outgoingMessages.length}`)
+              looked.push(yield* Effect.orDie(broker.saveSession(clientId)))
+            })
+          ),
+          Effect.forkScoped({ startImmediately: true })
+        )
+        const client = yield* RawClient.connect(yield* port, { clientId: "a", protocolVersion: 4 })
+        yield* RawClient.subscribe(client, "t", 1)
+        yield* broker.publish({ topic: "t", payload: "x", qos: 1 })
+        yield* client.expect("Publish")
+        client.socket.destroy()
+        yield* until(looked, 2)
+        assert.strictEqual(looked[0], "a 1 1")
+        assert.deepInclude(JSON.parse(looked[1]!), { ClientId: "a", Subscriptions: [{ Topic: "t", QoS: 1 }] })
+        yield* settled
+        assert.deepStrictEqual(yield* broker.sessions, [])
+        assert.isUndefined(yield* broker.session("a"))
+      })
+    )
+  )
+})
+
+/** `tag state` of the events about messages, for one client. */
+const story = (seen: ReadonlyArray<Seen>, clientId: string): ReadonlyArray<string> =>
+  seen.flatMap((event) =>
+    "messageId" in event && event.clientId === clientId
+      ? [`${event._tag}${"state" in event ? ` ${event.state}` : ""}${"packetId" in event ? ` #${event.packetId}` : ""}`]
+      : []
+  )
+
+describe("messages", () => {
+  const incoming = {
+    0: ["MessageReceiving #-1", "MessageReceived"],
+    1: ["MessageReceiving #7", "IncomingMessageStatus 6 #7", "IncomingMessageStatus 10 #7", "MessageReceived"],
+    2: [
+      "MessageReceiving #7",
+      "IncomingMessageStatus 7 #7",
+      "IncomingMessageStatus 8 #7",
+      "IncomingMessageStatus 9 #7",
+      "IncomingMessageStatus 10 #7",
+      "MessageReceived"
+    ]
+  }
+  const outgoing = {
+    0: ["OutgoingMessageStatus 1 #-1", "MessageSending #-1", "OutgoingMessageStatus 10 #-1", "MessageSent"],
+    1: [
+      "OutgoingMessageStatus 1 #-1",
+      "MessageSending #1",
+      "OutgoingMessageStatus 2 #1",
+      "OutgoingMessageStatus 10 #1",
+      "MessageSent"
+    ],
+    2: [
+      "OutgoingMessageStatus 1 #-1",
+      "MessageSending #1",
+      "OutgoingMessageStatus 3 #1",
+      "OutgoingMessageStatus 4 #1",
+      "OutgoingMessageStatus 5 #1",
+      "OutgoingMessageStatus 10 #1",
+      "MessageSent"
+    ]
+  }
+
+  for (const qos of [0, 1, 2] as const) {
+    for (const kept of [false, true]) {
+      it.live(`at QoS ${qos} go through their states in order${kept ? ", behind a store" : ""}`, () =>
+        run(
+          (seen) =>
+            Effect.gen(function* () {
+              yield* recorded(seen)
+              const bound = yield* port
+              const reader = yield* RawClient.connect(bound, { ...away, clientId: "reader" })
+              yield* RawClient.subscribe(reader, "t", qos)
+              const writer = yield* RawClient.connect(bound, { ...away, clientId: "writer" })
+              yield* writer.send(RawClient.publish("t", "x", qos, false, 7))
+              if (qos === 1) yield* writer.expect("PubAck")
+              if (qos === 2) {
+                yield* writer.expect("PubRec")
+                yield* writer.send({ _tag: "PubRel", packetId: 7, reasonCode: 0, properties: undefined })
+                yield* writer.expect("PubComp")
+              }
+              const { packetId = 0 } = yield* reader.expect("Publish")
+              if (qos === 1) yield* reader.send({ _tag: "PubAck", packetId, reasonCode: 0, properties: undefined })
+              if (qos === 2) {
+                yield* reader.send({ _tag: "PubRec", packetId, reasonCode: 0, properties: undefined })
+                yield* reader.expect("PubRel")
+                yield* reader.send({ _tag: "PubComp", packetId, reasonCode: 0, properties: undefined })
+              }
+              yield* RawClient.ping(reader)
+              yield* settled
+              assert.deepStrictEqual(story(seen, "writer"), incoming[qos])
+              assert.deepStrictEqual(story(seen, "reader"), outgoing[qos])
+              for (const event of seen) {
+                if (!("qos" in event)) continue
+                const connectionId = event.clientId === "reader" ? "1" : "2"
+                assert.deepInclude(event as object, { connectionId, qos, dup: false, retain: false })
+              }
+            }),
+          () => (kept ? { storage: MemoryStorage.layerKeeping(new MemoryStorage.MemoryStore()) } : {})
+        )
+      )
+    }
+  }
+
+  it.live("that are duplicates say so in every event about them", () =>
+    run(
+      (seen) =>
+        Effect.gen(function* () {
+          yield* recorded(seen)
+          const bound = yield* port
+          const writer = yield* RawClient.connect(bound, { ...away, clientId: "writer" })
+          yield* writer.send({ ...RawClient.publish("t", "x", 2, true, 7), dup: true } as ReturnType<
+            typeof RawClient.publish
+          >)
+          yield* writer.expect("PubRec")
+          yield* writer.send({ _tag: "PubRel", packetId: 7, reasonCode: 0, properties: undefined })
+          yield* writer.expect("PubComp")
+          const reader = yield* RawClient.connect(bound, { ...away, clientId: "reader" })
+          yield* RawClient.subscribe(reader, "t", 2)
+          yield* reader.expect("Publish")
+          reader.socket.destroy()
+          const again = yield* RawClient.connect(bound, { ...away, clientId: "reader" })
+          const { dup, packetId = 0, retain } = yield* again.expect("Publish")
+          assert.deepStrictEqual([dup, retain], [true, true])
+          yield* again.send({ _tag: "PubRec", packetId, reasonCode: 0, properties: undefined })
+          yield* again.expect("PubRel")
+          yield* again.send({ _tag: "PubComp", packetId, reasonCode: 0, properties: undefined })
+          yield* RawClient.ping(again)
+          yield* settled
+          const marked = seen.flatMap((event) =>
+            "dup" in event
+              ? [`${event.clientId} ${"state" in event ? event.state : "-"} ${event.dup} ${event.retain}`]
+              : []
+          )
+          assert.deepStrictEqual(marked, [
+            "writer - true true",
+            ...[7, 8, 9, 10].map((state) => `writer ${state} true true`),
+            "reader 1 false true",
+            "reader - false true",
+            "reader 3 false true",
+            "reader - true true",
+            ...[3, 4, 5, 10].map((state) => `reader ${state} true true`)
+          ])
+        }),
+      () => ({})
+    )
+  )
+})

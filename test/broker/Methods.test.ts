@@ -1,0 +1,258 @@
+/**
+ * What a program can ask of a running broker: interrupt, listen again, retained messages, reset.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as Net from "node:net"
+import * as Broker from "../../src/broker/Broker.ts"
+import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import * as ConnectionId from "../../src/core/ConnectionId.ts"
+import * as Directory from "../storage/Directory.ts"
+import * as RawClient from "./RawClient.ts"
+import { brokerLayer, collect, port } from "./support.ts"
+
+const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
+
+/** The errno of a connection that is tried; undefined: it is accepted. */
+const tried = (bound: number) =>
+  Effect.callback<string | undefined>((resume) => {
+    const socket = Net.connect({ port: bound, host: "127.0.0.1" })
+    socket.once("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code)))
+    socket.once("connect", () => {
+      socket.destroy()
+      resume(Effect.succeed(undefined))
+    })
+  })
+
+describe("interrupt", () => {
+  /** As much as no kernel takes for a reader that does not read. */
+  const MEGABYTES = 16
+
+  it.live("drops whole messages at QoS 0 that wait for a slow reader, nothing else, and goes on", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const reader = yield* RawClient.connect(yield* port, { clientId: "reader" })
+      yield* RawClient.subscribe(reader, "#", 2)
+      const connectionId = (yield* broker.connections)[0]!.connectionId
+      const dropped = yield* collect(broker.eventsOf("MessageDropped"), 1)
+      reader.socket.pause()
+      for (let megabyte = 0; megabyte < MEGABYTES; megabyte++) {
+        yield* broker.publish({ topic: "many", payload: Buffer.alloc(1_000_000) })
+        if (megabyte === MEGABYTES - 4) yield* broker.publish({ topic: "kept", payload: "1", qos: 1 })
+        // A turn for each: the first fill the kernel's buffer, the others wait.
+        yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+      }
+      yield* broker.publish({ topic: "kept", payload: "2", qos: 2 })
+      const count = yield* broker.interrupt(connectionId)
+      assert.isAbove(count, 0)
+      assert.deepInclude((yield* Fiber.join(dropped))[0], {
+        clientId: "reader",
+        topic: "many",
+        qos: 0,
+        reason: "interrupted"
+      })
+      reader.socket.resume()
+      yield* broker.publish({ topic: "end", payload: "" })
+      const topics: Array<string> = []
+      while (topics.at(-1) !== "end") topics.push((yield* reader.expect("Publish")).topic)
+      assert.strictEqual(topics.filter((topic) => topic === "many").length, MEGABYTES - count)
+      assert.strictEqual(topics.filter((topic) => topic === "kept").length, 2)
+      yield* RawClient.ping(reader)
+      assert.strictEqual((yield* broker.stats).messagesDropped, count)
+    }).pipe(Effect.provide(brokerLayer({ settings: { outboxBytesMax: 64_000_000 } })))
+  )
+
+  it.live("does nothing where nothing waits, and fails for a connection that is not there", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const client = yield* RawClient.connect(yield* port)
+      const [connection] = yield* broker.connections
+      assert.strictEqual(yield* broker.interrupt(connection!.connectionId), 0)
+      yield* RawClient.ping(client)
+      const error = yield* Effect.flip(broker.interrupt(ConnectionId.fromNumber(77)))
+      assert.deepStrictEqual([error.code, error.reason._tag], [212, "NotConnected"])
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+})
+
+describe("listening", () => {
+  it.live("stops and starts again on the same port, with the clients that stayed", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const bound = yield* port
+      const second = yield* broker.addListener({ port: 0 })
+      const events = yield* collect(broker.eventsOf("ListenerStarted", "ListenerStopped"), 8)
+      const stayed = yield* RawClient.connect(bound, { clientId: "stayed" })
+      for (let round = 0; round < 2; round++) {
+        assert.isTrue(yield* broker.listening)
+        yield* broker.stopListening
+        assert.isFalse(yield* broker.listening)
+        assert.strictEqual(yield* tried(bound), "ECONNREFUSED")
+        yield* broker.startListening
+        yield* broker.startListening // there is nothing left to start
+        assert.isUndefined(yield* tried(bound))
+        assert.isUndefined(yield* tried(second.localPort))
+      }
+      yield* RawClient.ping(stayed)
+      const ports = (yield* Fiber.join(events)).map(({ _tag, localPort }) => `${_tag} ${localPort === bound}`)
+      assert.deepStrictEqual(ports.slice(0, 4), [
+        "ListenerStopped true",
+        "ListenerStopped false",
+        "ListenerStarted true",
+        "ListenerStarted false"
+      ])
+      const listeners = yield* broker.listeners
+      assert.deepStrictEqual(
+        listeners.map(({ localPort }) => localPort),
+        [bound, second.localPort]
+      )
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("fails when somebody else has taken the address, and starts when it is free again", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const bound = yield* port
+      yield* broker.stopListening
+      const thief = Net.createServer()
+      yield* Effect.callback<void>((resume) => {
+        thief.listen(bound, "127.0.0.1", () => resume(Effect.void))
+      })
+      const error = yield* Effect.flip(broker.startListening)
+      assert.strictEqual(error.code, 10048)
+      assert.isFalse(yield* broker.listening)
+      yield* Effect.callback<void>((resume) => {
+        thief.close(() => resume(Effect.void))
+      })
+      yield* broker.startListening
+      yield* RawClient.connect(bound)
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("closing a listener's scope says goodbye to those who came before it was stopped and started", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const early = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { localPort } = yield* broker.addListener({ port: 0 })
+          const client = yield* RawClient.connect(localPort).pipe(Effect.provide(Layer.empty))
+          yield* broker.stopListening
+          yield* broker.startListening
+          yield* RawClient.ping(client)
+          return localPort
+        })
+      )
+      assert.strictEqual(yield* tried(early), "ECONNREFUSED")
+      assert.strictEqual((yield* broker.listeners).length, 1)
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+})
+
+describe("retained messages", () => {
+  it.live("are added, modified, looked at and removed, and nobody is sent them but new subscriptions", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const client = yield* RawClient.connect(yield* port)
+      yield* RawClient.subscribe(client, "#", 1)
+      yield* broker.setRetainedMessage({ topic: "a/b", payload: "one" })
+      yield* broker.setRetainedMessage({ topic: "a/b", payload: "two", qos: 1, properties: { contentType: "x" } })
+      yield* broker.setRetainedMessage({ topic: "a/c", payload: "three" })
+      assert.strictEqual((yield* broker.retainedMessages).length, 2)
+      const message = yield* broker.retainedMessage("a/b")
+      assert.deepInclude(message, { topic: "a/b", qos: 1, retain: true, properties: { contentType: "x" } })
+      assert.strictEqual(text(message!.payload), "two")
+      assert.isTrue(yield* broker.removeRetainedMessage("a/c"))
+      assert.isFalse(yield* broker.removeRetainedMessage("a/c"))
+      assert.isUndefined(yield* broker.retainedMessage("a/c"))
+      yield* RawClient.ping(client) // it got nothing
+      const late = yield* RawClient.connect(yield* port, { clientId: "late" })
+      yield* RawClient.subscribe(late, "#", 1)
+      assert.deepInclude(yield* late.expect("Publish"), { topic: "a/b", qos: 1, retain: true })
+      yield* RawClient.ping(late)
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("keep to the rules of topics, to their limits, and to the store", () => {
+    const store = new MemoryStorage.MemoryStore()
+    return Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const invalid = yield* Effect.flip(broker.setRetainedMessage({ topic: "a/#", payload: "x" }))
+      assert.deepStrictEqual([invalid.code, invalid.reason._tag], [601, "InvalidTopic"])
+      yield* broker.setRetainedMessage({ topic: "a", payload: "x" })
+      assert.deepStrictEqual([...store.retained.keys()], ["a"])
+      const full = yield* Effect.flip(broker.setRetainedMessage({ topic: "b", payload: "x" }))
+      assert.deepStrictEqual([full.code, full.reason._tag], [10055, "LimitReached"])
+      assert.include(full.message, "retainedMessagesMax")
+      yield* broker.removeRetainedMessage("a")
+      assert.deepStrictEqual([...store.retained.keys()], [])
+      yield* broker.shutdown
+      const ended = yield* Effect.flip(broker.setRetainedMessage({ topic: "a", payload: "x" }))
+      assert.strictEqual(ended.code, 211)
+    }).pipe(
+      Effect.provide(brokerLayer({ settings: { retainedMessagesMax: 1 }, storage: MemoryStorage.layerKeeping(store) }))
+    )
+  })
+})
+
+describe("reset", () => {
+  it.live("shuts down and begins anew: no listeners, settings at their defaults, stored sessions still there", () => {
+    const store = new MemoryStorage.MemoryStore()
+    return Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const bound = yield* port
+      const events = yield* Effect.forkChild(Stream.runDrain(broker.eventsOf("Disconnected")), {
+        startImmediately: true
+      })
+      const client = yield* RawClient.connect(bound, { clientId: "a", protocolVersion: 4, cleanStart: false })
+      yield* RawClient.subscribe(client, "t", 1)
+      yield* broker.reset
+      yield* client.ended
+      yield* Fiber.join(events) // the streams of the run before end
+      assert.strictEqual(yield* tried(bound), "ECONNREFUSED")
+      assert.isFalse(yield* broker.listening)
+      assert.deepStrictEqual(yield* broker.listeners, [])
+      const [session] = yield* broker.sessions
+      assert.strictEqual(session?.clientId, "a")
+      yield* broker.publish({ topic: "t", payload: "waits", qos: 1 })
+      const { localPort } = yield* broker.addListener({ port: 0 })
+      const again = yield* RawClient.connect(localPort, { clientId: "a", protocolVersion: 4, cleanStart: false })
+      assert.isTrue(again.connAck.sessionPresent)
+      assert.strictEqual(text((yield* again.expect("Publish")).payload), "waits")
+      // The run before refused the second session.
+      yield* RawClient.connect(localPort, { clientId: "b" })
+    }).pipe(Effect.provide(brokerLayer({ settings: { sessionsMax: 1 }, storage: MemoryStorage.layerKeeping(store) })))
+  })
+
+  it.live("finds what SQLite keeps", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      yield* broker.setRetainedMessage({ topic: "kept", payload: "x" })
+      for (let round = 0; round < 2; round++) {
+        yield* broker.reset
+        assert.strictEqual(text((yield* broker.retainedMessage("kept"))!.payload), "x")
+        yield* broker.setRetainedMessage({ topic: `more/${round}`, payload: "y" })
+      }
+      assert.strictEqual((yield* broker.retainedMessages).length, 3)
+    }).pipe(Effect.provide(brokerLayer({ storage: Layer.orDie(Directory.sqliteLayer()) })))
+  )
+
+  it.live("works after a shutdown, and its broker ends with the layer", () =>
+    Effect.gen(function* () {
+      const { broker, localPort } = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const broker = yield* Broker.Broker
+          yield* broker.shutdown
+          yield* broker.reset
+          const { localPort } = yield* broker.addListener({ port: 0 })
+          assert.isUndefined(yield* tried(localPort))
+          return { broker, localPort }
+        }).pipe(Effect.provide(brokerLayer()))
+      )
+      assert.strictEqual(yield* tried(localPort), "ECONNREFUSED")
+      assert.strictEqual((yield* Effect.flip(broker.publish({ topic: "t", payload: "" }))).code, 211)
+    })
+  )
+})

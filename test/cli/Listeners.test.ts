@@ -1,0 +1,75 @@
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import mqtt from "mqtt"
+import * as TestCertificates from "../transport/TestCertificates.ts"
+import * as Program from "./Program.ts"
+
+const { ca, client, server } = TestCertificates.standard()
+const files = TestCertificates.folder()
+afterAll(() => files.remove())
+
+const cert = files.write("server.pfx", TestCertificates.pfx([server], "test"))
+const clientCa = files.write("ca.pem", ca.certPem)
+
+const run = (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) =>
+  Program.start(["src/cli/main.ts", "broker", "--memory", ...args], env)
+
+const connects = (url: string, options: object = {}) =>
+  Effect.callback<boolean>((resume) => {
+    const connecting = mqtt.connect(url, { reconnectPeriod: 0, ca: ca.certPem, ...options })
+    const done = (answer: boolean) => {
+      connecting.end(true)
+      resume(Effect.succeed(answer))
+    }
+    connecting.once("connect", () => done(true))
+    connecting.on("error", () => done(false))
+    connecting.once("close", () => done(false))
+  })
+
+describe("effect-mqtt broker --listen", () => {
+  it.live("listens on every URL, with one certificate for those with TLS", () =>
+    Effect.gen(function* () {
+      const urls = ["mqtt://127.0.0.1:0", "mqtts://127.0.0.1:0", "ws://127.0.0.1:0/mqtt", "wss://127.0.0.1:0/mqtt"]
+      const flags = ["--cert", cert, "--cert-password", "test"]
+      const program = yield* run([...urls.flatMap((url) => ["--listen", url]), ...flags])
+      yield* program.line(/listening on wss:.*\n/)
+      const found = program.output().match(/(mqtts?|wss?):\/\/127\.0\.0\.1:\d+/g)!
+      assert.strictEqual(found.length, 4)
+      for (const url of found) assert.isTrue(yield* connects(url.startsWith("ws") ? `${url}/mqtt` : url), url)
+      assert.notInclude(program.output() + program.errors(), "test.")
+    })
+  )
+
+  it.live("asks for client certificates, and takes listeners with TLS from the environment", () =>
+    Effect.gen(function* () {
+      const env = { EFFECT_MQTT_LISTENERS: `mqtts://127.0.0.1:0?cert=${cert}&password=test&client-ca=${clientCa}` }
+      const program = yield* run([], env)
+      const [, url] = yield* program.line(/listening on (mqtts:\S+)/)
+      assert.isTrue(yield* connects(url!, { cert: client.certPem, key: client.keyPem }))
+      assert.isFalse(yield* connects(url!))
+    })
+  )
+
+  for (const [what, args, code, words] of [
+    ["no URL", ["--listen", "localhost"], 2, "is no listener"],
+    ["TLS without a certificate", ["--listen", "mqtts://localhost:0"], 2, "--cert"],
+    ["two ways to say where", ["--listen", "mqtt://localhost:0", "--port", "0"], 2, "not both"],
+    [
+      "a wrong password",
+      ["--listen", "mqtts://localhost:0", "--cert", cert, "--cert-password", "guess"],
+      3,
+      "password"
+    ],
+    ["a missing certificate", ["--listen", "mqtts://localhost:0", "--cert", "/nowhere.pem"], 3, "no such file"]
+  ] as const) {
+    it.live(`${what} is said in one line, and ends with ${code}`, () =>
+      Effect.gen(function* () {
+        const program = yield* run(args)
+        assert.strictEqual(yield* program.exitCode, code)
+        assert.match(program.errors(), /^effect-mqtt: [^\n]*\n$/)
+        assert.include(program.errors(), words)
+        assert.notInclude(program.errors(), "guess")
+      })
+    )
+  }
+})
