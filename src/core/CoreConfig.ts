@@ -1,7 +1,7 @@
 /**
  * The limits and choices the synchronous core obeys, each with its default.
  *
- * Owns the names and defaults only. Reading them from the environment, a file or a caller is the shell's work
+ * Owns the names and defaults only. Their ranges are in `settings/BrokerSettings.ts`; reading them is the shell's work
  * (`broker/BrokerConfig.ts`), and so are the limits that only a listener can keep (connections, handshakes).
  */
 

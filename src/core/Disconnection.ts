@@ -33,7 +33,7 @@ export const end = (
   close(core, connection, true, now, { statusCode: 0, description })
 }
 
-/** The client broke a rule: the reason code for that, then the close (mqtt-facts B11). */
+/** The client broke a rule: the reason code for that, then the close [MQTT-4.13.1-1]. */
 export const fail = (core: CoreState, connection: ServerConnection, error: ProtocolError, now: number): void => {
   if (connection.phase === "ending" || connection.phase === "closed") return
   core.stats.protocolErrors++

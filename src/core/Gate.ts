@@ -1,9 +1,8 @@
 /**
  * What one connection may not be shown yet, because the store has not confirmed it.
  *
- * Owns order: acknowledgements in one lane, QoS 2 deliveries in another, each first in, first out (architecture,
- * "Acknowledgements follow durability", rule 3). A gate belongs to a connection and dies with it: the bytes are
- * dropped, the state that they spoke of is in the session.
+ * Owns order: acknowledgements in one lane, QoS 2 deliveries in another, each first in, first out. A gate belongs to a
+ * connection and dies with it: the bytes are dropped, the state that they spoke of is in the session.
  */
 import type { Packet } from "../protocol/Packet.ts"
 import type { Outgoing } from "./Outgoing.ts"

@@ -3,16 +3,16 @@
  * it counts as listening.
  */
 import { execFileSync } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createConnection, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { startChild } from "./children.ts"
-import type { Scenario } from "./scenarios.ts"
+import { isDurable, type Scenario } from "./scenarios.ts"
 
 /** `sink` is no broker but a stand-in for one that does nothing: what it reaches is the generator's own limit. */
-export const brokerNames = ["ours", "aedes", "mosquitto", "sink"] as const
+export const brokerNames = ["ours", "aedes", "mosquitto", "mosquitto-persistent", "sink"] as const
 
 export type BrokerName = (typeof brokerNames)[number]
 
@@ -33,15 +33,19 @@ const ourProgram = here("../../src/cli/main.ts")
 /** Why a broker cannot be measured on this machine, or undefined if it can. */
 export const unavailable = (name: BrokerName): string | undefined => {
   if (name === "ours" && !existsSync(ourProgram)) return "src/cli/main.ts does not exist"
-  if (name === "mosquitto" && versionOf("mosquitto") === "unknown") return "mosquitto is not on the PATH"
+  if (name.startsWith("mosquitto") && versionOf("mosquitto") === "unknown") return "mosquitto is not on the PATH"
   return undefined
 }
 
 /** Whether a broker speaks a scenario's protocol, and has what it measures: aedes knows no shared subscriptions. */
 export const supports = (name: BrokerName, scenario: Scenario): boolean =>
   name === "ours" ||
-  name === "mosquitto" ||
-  (scenario.protocol === 4 && (scenario.kind === "idle" || scenario.topology !== "group"))
+  name.startsWith("mosquitto") ||
+  (scenario.protocol === 4 && (scenario.kind !== "messages" || scenario.topology !== "group"))
+
+/** Whether a broker is of interest in a scenario: mosquitto with persistence only where something is to be kept. */
+export const belongs = (name: BrokerName, scenario: Scenario): boolean =>
+  name !== "mosquitto-persistent" || isDurable(scenario)
 
 export const versionOf = (name: BrokerName): string => {
   try {
@@ -51,6 +55,7 @@ export const versionOf = (name: BrokerName): string => {
       case "aedes":
         return versionIn("../../node_modules/aedes/package.json")
       case "mosquitto":
+      case "mosquitto-persistent":
         return /version (\S+)/.exec(execFileSync("mosquitto", ["-h"], { encoding: "utf8" }))?.[1] ?? "unknown"
       case "sink":
         return "-"
@@ -68,27 +73,40 @@ const versionIn = (path: string): string => {
 }
 
 /**
- * Start a broker. `noDelay` switches Nagle's algorithm off in the peers: their defaults leave it on, which makes them
- * up to 1.8 times as fast at saturation, and adds milliseconds to the latency of single messages. Each scenario gives
- * them what suits them; ours decides for itself.
+ * Start a broker. At a fixed rate Nagle's algorithm is off in the peers: their defaults leave it on, which makes them
+ * up to 1.8 times as fast at saturation, and adds milliseconds to the latency of single messages. Ours decides itself.
  */
-export const startBroker = (name: BrokerName, noDelay: boolean): Promise<RunningBroker> => {
+export const startBroker = (name: BrokerName, scenario: Scenario): Promise<RunningBroker> => {
+  const noDelay = scenario.kind === "messages" && scenario.messagesPerSecond !== undefined
   switch (name) {
     case "ours":
-      return startNode([ourProgram, "broker", "--memory", "--host", "127.0.0.1", "--port", "0"])
+      return startOurs(isDurable(scenario))
     case "aedes":
       return startNode([here("./aedes-server.ts"), ...(noDelay ? ["--no-delay"] : [])])
     case "mosquitto":
-      return startMosquitto(noDelay)
+      return startMosquitto(noDelay, false)
+    case "mosquitto-persistent":
+      return startMosquitto(noDelay, true)
     case "sink":
       return startNode([here("./sink-server.ts")])
   }
 }
 
+/** Ours, on a disk where that is asked for; queues have room for what is measured, as the peers' have. */
+const startOurs = (durable: boolean): Promise<RunningBroker> => {
+  const listen = ["--host", "127.0.0.1", "--port", "0"]
+  if (!durable) return startNode([ourProgram, "broker", "--memory", ...listen])
+  const directory = mkdtempSync(join(tmpdir(), "mqtt-bench-"))
+  const limits = ["--set", "queueMessagesMax=100000000", "--set", "queueBytesMax=100000000000"]
+  return startNode([ourProgram, "broker", "--data-dir", directory, ...limits, ...listen], () =>
+    rmSync(directory, { recursive: true, force: true })
+  )
+}
+
 /** A Node program that prints the address it listens on. */
-const startNode = async (args: ReadonlyArray<string>): Promise<RunningBroker> => {
+const startNode = async (args: ReadonlyArray<string>, cleanUp?: () => void): Promise<RunningBroker> => {
   const startedAt = performance.now()
-  const child = startChild(process.execPath, args)
+  const child = startChild(process.execPath, args, cleanUp)
   try {
     const [, port] = await child.printed(/127\.0\.0\.1:(\d+)/, listenTimeoutMilliseconds)
     await accepts(Number(port), child.ended)
@@ -100,26 +118,30 @@ const startNode = async (args: ReadonlyArray<string>): Promise<RunningBroker> =>
 }
 
 /**
- * Debian's mosquitto with nothing on that costs time (no log, no persistence), and with its limits on queued and
- * unacknowledged messages off (0 is "no maximum"), so that it need not drop or wait.
+ * Debian's mosquitto with nothing on that costs time (no log; no persistence unless asked for), and with its limits on
+ * queued and unacknowledged messages off (0 is "no maximum"), so that it need not drop or wait.
  */
-const mosquittoConfig = (port: number, noDelay: boolean): string =>
+const mosquittoConfig = (port: number, noDelay: boolean, persistence: string | undefined): string =>
   [
     `listener ${port} 127.0.0.1`,
     "allow_anonymous true",
     "max_queued_messages 0",
     "max_inflight_messages 0",
     `set_tcp_nodelay ${noDelay}`,
-    "persistence false",
+    ...(persistence === undefined
+      ? ["persistence false"]
+      : ["persistence true", `persistence_location ${persistence}/`]),
     "log_type none",
     ""
   ].join("\n")
 
-const startMosquitto = async (noDelay: boolean): Promise<RunningBroker> => {
+const startMosquitto = async (noDelay: boolean, persistent: boolean): Promise<RunningBroker> => {
   const port = await freePort()
   const directory = mkdtempSync(join(tmpdir(), "mqtt-bench-"))
   const path = join(directory, "mosquitto.conf")
-  writeFileSync(path, mosquittoConfig(port, noDelay))
+  // Started by root it becomes another user, who writes there.
+  chmodSync(directory, 0o777)
+  writeFileSync(path, mosquittoConfig(port, noDelay, persistent ? directory : undefined))
   const startedAt = performance.now()
   const child = startChild("mosquitto", ["-c", path], () => rmSync(directory, { recursive: true, force: true }))
   try {

@@ -18,6 +18,8 @@ export interface ConnectOptions {
   readonly durable?: boolean | undefined
   /** Which loopback address to connect from, when one alone has too few ports. */
   readonly localAddress?: string | undefined
+  /** Gets what comes behind CONNACK, also in the same chunk: a session that is resumed has messages waiting. */
+  readonly handler?: ((connection: Connection) => Wire.PacketHandler) | undefined
 }
 
 /** Connections that were closed by the broker, or failed, since the generator started. */
@@ -62,6 +64,7 @@ export class Connection {
       const body = Wire.bodyStart(bytes, start)
       const code = bytes[body + 1]!
       if (code === 0 && options.protocol === 5) connection.readReceiveMaximum(bytes, body + 2)
+      if (code === 0 && options.handler !== undefined) connection.handler = options.handler(connection)
       return code === 0 ? undefined : `CONNECT refused with code ${code}`
     })
     return connection
@@ -92,16 +95,25 @@ export class Connection {
   ): Promise<void> {
     return new Promise((resolve, reject) => {
       this.fail = reject
+      let answered = false
       this.handler = {
         packet: (bytes, start, end) => {
+          // The rest of the chunk is already somebody else's.
+          if (answered) {
+            this.handler.packet(bytes, start, end)
+            return
+          }
           if (bytes[start]! >> 4 !== type) return
+          answered = true
           this.handler = ignore
           this.fail = () => {}
           const problem = check(bytes, start, end)
           if (problem === undefined) resolve()
           else reject(new Error(problem))
         },
-        flush: () => {}
+        flush: () => {
+          if (answered) this.handler.flush()
+        }
       }
     })
   }

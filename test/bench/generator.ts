@@ -5,8 +5,13 @@
 import type { Answer, Job } from "./job.ts"
 import { runIdle } from "./load-idle.ts"
 import { runMessages } from "./load-messages.ts"
+import { runOffline } from "./load-offline.ts"
 
-const run = (job: Job) => (job.scenario.kind === "idle" ? runIdle(job, job.scenario) : runMessages(job, job.scenario))
+const run = (job: Job) => {
+  const { scenario } = job
+  if (scenario.kind === "idle") return runIdle(job, scenario)
+  return scenario.kind === "offline" ? runOffline(job, scenario) : runMessages(job, scenario)
+}
 
 const answer = (message: Answer): void => {
   process.send?.(message, () => process.exit())

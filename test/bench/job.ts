@@ -40,6 +40,10 @@ export interface Measurement {
   readonly churnPerSecond?: number
   /** Process start to listening. */
   readonly startMilliseconds?: number
+  /** Messages a second that were acknowledged and queued for an absent client. */
+  readonly queuedPerSecond?: number
+  /** Resident memory that a message adds that waits for an absent client. */
+  readonly bytesPerQueuedMessage?: number
   /** What else is worth saying: refusals, closed connections, messages still under way at the end. */
   readonly notes: ReadonlyArray<string>
 }

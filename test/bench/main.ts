@@ -6,7 +6,7 @@
  */
 import { writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { type BrokerName, startBroker, supports, unavailable, versionOf } from "./brokers.ts"
+import { belongs, type BrokerName, startBroker, supports, unavailable, versionOf } from "./brokers.ts"
 import { ask, killAllAtExit } from "./children.ts"
 import type { Answer, Job } from "./job.ts"
 import { describeMachine } from "./machine.ts"
@@ -20,6 +20,8 @@ const generator = fileURLToPath(new URL("./generator.ts", import.meta.url))
 
 /** Connecting, warming up and draining, beside the windows themselves. */
 const spareSeconds = 30
+/** A million messages in and out, of a broker that takes its time. */
+const offlineSecondsMax = 180
 
 const say = (line: string): void => {
   process.stderr.write(`${line}\n`)
@@ -34,7 +36,7 @@ const measure = async (
 ): Promise<ReadonlyArray<Run>> => {
   const of = { scenario: scenario.name, broker, round }
   try {
-    const running = await startBroker(broker, scenario.kind === "messages" && scenario.messagesPerSecond !== undefined)
+    const running = await startBroker(broker, scenario)
     const start: Run = {
       ...of,
       scenario: "start",
@@ -44,7 +46,8 @@ const measure = async (
       const { warmUpSeconds } = options
       const seconds = scenario.main ? options.seconds : (options.seconds * 2) / 3
       const job: Job = { scenario, port: running.port, brokerPid: running.pid, seconds, warmUpSeconds }
-      const answer = await ask<Job, Answer>(generator, job, 2 * (seconds + warmUpSeconds) + spareSeconds)
+      const limit = scenario.kind === "offline" ? offlineSecondsMax : 2 * (seconds + warmUpSeconds) + spareSeconds
+      const answer = await ask<Job, Answer>(generator, job, limit)
       return [start, "error" in answer ? { ...of, error: answer.error } : { ...of, measurement: answer.measurement }]
     } catch (cause) {
       return [start, { ...of, error: messageOf(cause) }]
@@ -68,8 +71,9 @@ const progress = (run: Run): string => {
 const measureAll = async (options: Options, brokers: ReadonlyArray<BrokerName>): Promise<ReadonlyArray<Run>> => {
   const runs: Array<Run> = []
   for (const scenario of options.scenarios) {
-    const able = brokers.filter((broker) => supports(broker, scenario))
-    for (const broker of brokers.filter((one) => !able.includes(one))) {
+    const concerned = brokers.filter((broker) => belongs(broker, scenario))
+    const able = concerned.filter((broker) => supports(broker, scenario))
+    for (const broker of concerned.filter((one) => !able.includes(one))) {
       runs.push({ scenario: scenario.name, broker, round: 1, measurement: { notes: ["not supported"] } })
       say(`${scenario.title} · ${broker}: not supported`)
     }

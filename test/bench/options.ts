@@ -16,7 +16,8 @@ export interface Options {
 export const usage = `Measures this broker beside others on this machine. Usage: npm run bench -- [options]
 
   --scenario a,b   only these (default: all; see below)
-  --brokers a,b    only these (default: ours,aedes,mosquitto; also: sink)
+  --brokers a,b    only these (default: ours,aedes,mosquitto,mosquitto-persistent;
+                   also: sink)
   --rounds N       runs of each broker in each scenario, in turn; the table has medians (default 3)
   --seconds S      length of the window that is measured, after 1 s of warm-up (default 3);
                    of the scenarios that --quick leaves out, two thirds of it
@@ -61,7 +62,8 @@ export const parseOptions = (args: ReadonlyArray<string>): Options | undefined =
     (values["self-test"]
       ? selfTestScenarios
       : scenarios.filter(({ main }) => main || !values.quick).map(({ name }) => name))
-  const brokers = list(values.brokers) ?? (values["self-test"] ? ["sink"] : ["ours", "aedes", "mosquitto"])
+  const brokers =
+    list(values.brokers) ?? (values["self-test"] ? ["sink"] : ["ours", "aedes", "mosquitto", "mosquitto-persistent"])
   return {
     scenarios: names.map((name) => {
       const scenario = scenarios.find((known) => known.name === name)

@@ -43,7 +43,9 @@ const metrics: ReadonlyArray<Metric> = [
   "connectionsPerSecond",
   "besideFrozenShare",
   "churnPerSecond",
-  "startMilliseconds"
+  "startMilliseconds",
+  "queuedPerSecond",
+  "bytesPerQueuedMessage"
 ]
 
 const summarize = (runs: ReadonlyArray<Run>): Result["metrics"] => {

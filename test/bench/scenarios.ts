@@ -38,7 +38,7 @@ export interface MessageScenario {
   readonly properties?: boolean
   /** Measured twice: without, and then with, one more subscriber that never reads. Not counted itself. */
   readonly frozenSubscriber?: boolean
-  /** Sessions of subscribers outlive their connections (clean session off). */
+  /** Sessions of subscribers outlive their connections (clean session off), and ours keeps them on disk (fsync). */
   readonly durable?: boolean
   /** One of those `--quick` runs; the others are measured for two thirds of the time. */
   readonly main?: boolean
@@ -54,7 +54,22 @@ export interface IdleScenario {
   readonly main?: boolean
 }
 
-export type Scenario = MessageScenario | IdleScenario
+/** Messages for a durable session whose client is away, and then comes to fetch them; ours has them on disk (fsync). */
+export interface OfflineScenario {
+  readonly kind: "offline"
+  readonly name: string
+  readonly title: string
+  readonly protocol: Protocol
+  readonly payloadBytes: number
+  readonly messages: number
+  readonly main?: boolean
+}
+
+export type Scenario = MessageScenario | IdleScenario | OfflineScenario
+
+/** Whether a broker that can keep things on disk does so. */
+export const isDurable = (scenario: Scenario): boolean =>
+  scenario.kind === "offline" || (scenario.kind === "messages" && scenario.durable === true)
 
 /** Topics of the `tree` topology. */
 export const treeTopics = 10_000
@@ -131,6 +146,23 @@ export const scenarios: ReadonlyArray<Scenario> = [
     subscribers: 10,
     frozenSubscriber: true,
     main: true
+  },
+  { ...tenToTen, name: "durable-qos1", title: "10→10 QoS 1, durable sessions", durable: true, main: true },
+  { ...tenToTen, name: "durable-qos2", title: "10→10 QoS 2, durable sessions", durable: true, qos: 2 },
+  {
+    ...fixedRate,
+    name: "durable-rate-qos1",
+    title: "200→200 at 10,000/s, QoS 1, durable sessions",
+    durable: true,
+    qos: 1
+  },
+  {
+    kind: "offline",
+    name: "offline",
+    title: "1,000,000 messages for an absent client, fetched",
+    protocol: 4,
+    payloadBytes: 64,
+    messages: 1_000_000
   },
   { kind: "idle", name: "idle", title: "8,000 idle connections", protocol: 4, connections: 8_000, main: true }
 ]

@@ -27,6 +27,10 @@ const also = ({ metrics, notes }: Result): string => {
     parts.push(`${decimal(metrics.besideFrozenShare * 100, 0)} % of without it`)
   }
   if (metrics.churnPerSecond !== undefined) parts.push(`${decimal(metrics.churnPerSecond, 0)} filters/s`)
+  if (metrics.queuedPerSecond !== undefined) parts.push(`queued at ${decimal(metrics.queuedPerSecond, 0)}/s`)
+  if (metrics.bytesPerQueuedMessage !== undefined) {
+    parts.push(`${decimal(metrics.bytesPerQueuedMessage, 0)} B of memory a message`)
+  }
   if (metrics.startMilliseconds !== undefined) parts.push(`${decimal(metrics.startMilliseconds, 0)} ms`)
   if ((metrics.otherCpuShare ?? 0) > 0.1) {
     parts.push(`disturbed: others took ${decimal(metrics.otherCpuShare! * 100, 0)} % of a core`)

@@ -87,11 +87,28 @@ const others: ReadonlyArray<Target> = [
   { title: "start: ms to listening", reached: ours("start", "startMilliseconds"), limit: 500, bound: "most" }
 ]
 
+const durable: ReadonlyArray<Target> = [
+  {
+    title: "durable-qos1: deliveries/s ÷ mosquitto's without persistence",
+    reached: ratio("durable-qos1", "mosquitto", "deliveriesPerSecond"),
+    limit: 4,
+    bound: "least"
+  },
+  ...["durable-qos1", "durable-qos2", "offline"].map(
+    (name): Target => ({
+      title: `${name}: messages lost`,
+      reached: ours(name, "messagesLost"),
+      limit: 0,
+      bound: "most"
+    })
+  )
+]
+
 /** How each target fared; `met` is undefined where something it needs was not measured. */
 export const judge = (results: ReadonlyArray<Result>): ReadonlyArray<Verdict> => {
   const of: Lookup = (scenario, broker, metric) =>
     results.find((result) => result.scenario === scenario && result.broker === broker)?.metrics[metric]
-  return [...saturated, ...fixedRate, ...others].map(({ title, reached, limit, bound }) => {
+  return [...saturated, ...fixedRate, ...durable, ...others].map(({ title, reached, limit, bound }) => {
     const value = reached(of)
     const met = value === undefined ? undefined : bound === "least" ? value >= limit : value <= limit
     return { title, reached: value, limit, met }

@@ -102,7 +102,10 @@ describe("Closing a broker", () => {
       )
       yield* settle
       assert.deepStrictEqual(interrupted, ["hook"])
-      assert.deepStrictEqual(resources().sort(), before.sort())
+      const left = resources()
+      // What the test runner had then may be gone by now.
+      for (const name of before) if (left.includes(name)) left.splice(left.indexOf(name), 1)
+      assert.deepStrictEqual(left, [])
     })
   )
 

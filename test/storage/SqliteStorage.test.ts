@@ -138,7 +138,7 @@ describe("SqliteStorage", () => {
 
   it.live("a batch is whole or not there, whenever its thread dies", () =>
     Effect.gen(function* () {
-      for (let delay = 0; delay < 12; delay++) {
+      for (let delay = 0; delay < 18; delay += 3) {
         yield* Effect.gen(function* () {
           const path = yield* directory
           const store = yield* openIn(path, { durability: "os" })
