@@ -35,7 +35,7 @@ export interface CoreConfig {
   readonly sessionsBoundToUserNames: boolean
   /** Longest session expiry granted, in seconds (3.1.1's CleanSession=0 too); 0xFFFFFFFF: no cap. */
   readonly sessionExpirySecondsMax: number
-  /** Most subscriptions of one session. Beyond: 0x97 for that filter. */
+  /** Most subscriptions of one session, of five levels on average. Beyond: 0x97 for that filter. */
   readonly subscriptionsPerSessionMax: number
   /** Most incoming QoS 1 and 2 messages a client may have unacknowledged, 1 to 65,535. Beyond: 0x93, close. */
   readonly receiveMaximum: number
@@ -61,6 +61,7 @@ export interface CoreConfig {
   readonly bufferedBytesMax: number
   /** Longest time, in milliseconds, that a publisher is not read because a healthy consumer is behind. */
   readonly pauseMillisMax: number
+  /** Most retained messages, with two levels of its own each on average. Beyond: 0x97. */
   readonly retainedMessagesMax: number
   readonly retainedBytesMax: number
   /** Largest topic alias accepted from a client, and told to it. 0: no aliases. */

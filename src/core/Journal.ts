@@ -5,7 +5,7 @@
  * therefore atomic. What waits for a sequence is the business of `Gate.ts`. With `enabled` false nothing is recorded
  * and every gate is open: the packet path pays one branch.
  */
-import type { StoreOperation } from "./StoreOperation.ts"
+import type { StoredMessage, StoreOperation } from "./StoreOperation.ts"
 
 export type StorageState = "ok" | "full" | "failed"
 
@@ -43,7 +43,7 @@ export class Journal {
   append(operation: StoreOperation): void {
     this.sequence++
     this.operations.push(operation)
-    const size = "message" in operation ? RECORD_BYTES + operation.message.payload.length : RECORD_BYTES
+    const size = RECORD_BYTES + contentBytes(operation)
     this.bytes += size
     this.pendingBytes += size
   }
@@ -71,4 +71,28 @@ export class Journal {
       this.bytes -= this.underway.shift()!.bytes
     }
   }
+}
+
+/** What a record holds besides its fixed part, in characters and bytes: nothing a client sends is free. */
+const contentBytes = (operation: StoreOperation): number => {
+  switch (operation._tag) {
+    case "PutOutgoing":
+    case "PutIncoming":
+    case "PutRetained":
+      return messageBytes(operation.message)
+    case "PutSession":
+      return operation.will === undefined ? 0 : messageBytes(operation.will.message)
+    case "PutSubscription":
+      return operation.filter.length
+    default:
+      return 0
+  }
+}
+
+const messageBytes = ({ payload, properties, topic }: StoredMessage): number => {
+  let bytes = topic.length + payload.length
+  if (properties === undefined) return bytes
+  for (const [name, value] of properties.userProperties ?? []) bytes += name.length + value.length
+  bytes += (properties.correlationData?.length ?? 0) + (properties.contentType?.length ?? 0)
+  return bytes + (properties.responseTopic?.length ?? 0)
 }

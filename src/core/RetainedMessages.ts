@@ -8,6 +8,9 @@ import type { Message } from "./Message.ts"
 import type { Session, Subscription } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
 
+/** Levels of its own that a retained message may have on average; most share theirs with others. */
+const LEVELS_PER_MESSAGE = 2
+
 /**
  * Stores, replaces or removes [MQTT-3.3.1-5] … [MQTT-3.3.1-8]. Returns the reason code: 0, or 0x97 when a limit does
  * not admit one more.
@@ -25,7 +28,13 @@ export const set = (core: CoreState, message: Message): number => {
   const former = core.retained.get(message.topic)
   const bytes = core.retainedBytes + kept.bytes - (former?.bytes ?? 0)
   const count = core.retained.size + (former === undefined ? 1 : 0)
-  if (count > core.config.retainedMessagesMax || bytes > core.config.retainedBytesMax) return ReasonCode.QuotaExceeded
+  const { retainedBytesMax, retainedMessagesMax, topicLevelsMax } = core.config
+  if (count > retainedMessagesMax || bytes > retainedBytesMax) return ReasonCode.QuotaExceeded
+  // A level of a topic costs some 260 bytes, whatever the message: 41 MB of one-byte messages, 200 levels deep, would
+  // otherwise take 5 GB.
+  if (core.retained.nodeCount > LEVELS_PER_MESSAGE * retainedMessagesMax + topicLevelsMax) {
+    return ReasonCode.QuotaExceeded
+  }
   core.retained.set(message.topic, kept)
   core.retainedBytes = bytes
   if (former !== undefined) core.deadlines.cancel(former)

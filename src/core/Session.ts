@@ -45,6 +45,8 @@ export class Session {
   /** Seconds it outlives its connection; 0: it does not, 0xFFFFFFFF: forever. */
   expirySeconds = 0
   readonly subscriptions = new Map<string, Subscription>()
+  /** Levels of all their filters together: what they cost in the tree. */
+  filterLevels = 0
   readonly inflight = new Inflight()
   readonly queue = new OutboundQueue()
   will: Will | undefined = undefined

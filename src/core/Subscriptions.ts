@@ -15,6 +15,12 @@ import * as SubscribePermission from "./SubscribePermission.ts"
 
 type Request = Subscribe["subscriptions"][number]
 
+/**
+ * Levels that a session's filters may have on average. Without it ten thousand filters of 199 levels, 4 MB of packets,
+ * took 0.5 GB, and a message that many of their wildcards match 0.26 s.
+ */
+const LEVELS_PER_SUBSCRIPTION = 5
+
 /** A SUBSCRIBE underway: the hook may be asked about each filter in turn. */
 interface Progress {
   readonly core: CoreState
@@ -88,6 +94,8 @@ const refusalOf = (progress: Progress, request: Request): ReasonCode.SubAckReaso
   if (subscriptions.size >= core.config.subscriptionsPerSessionMax && !subscriptions.has(filter)) {
     return ReasonCode.QuotaExceeded
   }
+  const levelsMax = LEVELS_PER_SUBSCRIPTION * core.config.subscriptionsPerSessionMax + core.config.topicLevelsMax
+  if (session.filterLevels > levelsMax && !subscriptions.has(filter)) return ReasonCode.QuotaExceeded
   return undefined
 }
 
@@ -97,6 +105,7 @@ const grant = (progress: Progress, request: Request, qos: 0 | 1 | 2): void => {
   const subscriptionIdentifier = packet.properties?.subscriptionIdentifiers?.[0] ?? 0
   const subscription = { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier }
   const isNew = !session.subscriptions.has(filter)
+  if (isNew) session.filterLevels += Topic.levelsOf(filter)
   session.subscriptions.set(filter, subscription) // an equal filter replaces the subscription [MQTT-3.8.4-3]
   core.router.subscribe(session, subscription)
   progress.sequence = Math.max(progress.sequence, SessionJournal.putSubscription(core, session, subscription))
@@ -108,7 +117,9 @@ const grant = (progress: Progress, request: Request, qos: 0 | 1 | 2): void => {
 const finish = (progress: Progress, now: number): void => {
   const { core, connection, session, packet, codes, granted, reasonString, sequence } = progress
   answer(core, connection, packet, codes, reasonString, sequence, now)
-  for (const { subscription, isNew } of granted) {
+  // A filter that stands in the packet a thousand times is one subscription, and its retained messages come once.
+  const last = new Map(granted.map((grant) => [grant.subscription.filter, grant]))
+  for (const { subscription, isNew } of last.values()) {
     const { retainHandling } = subscription
     // [MQTT-3.3.1-9] … [MQTT-3.3.1-11]
     if (Topic.parseShared(subscription.filter) !== undefined) continue // never for a shared subscription
@@ -164,7 +175,7 @@ export const unsubscribe = (
 
 /** Takes one subscription out of a session. Returns the journal sequence of that; 0: none. */
 export const remove = (core: CoreState, connection: ServerConnection, session: Session, filter: string): number => {
-  session.subscriptions.delete(filter)
+  if (session.subscriptions.delete(filter)) session.filterLevels -= Topic.levelsOf(filter)
   core.router.unsubscribe(session, filter)
   if (core.events.wants.Unsubscribed) {
     const { clientId, id: connectionId } = connection

@@ -103,6 +103,13 @@ const faultOf = (text: string, levelsMax: number, wildcards: boolean): Fault | u
 export const isReserved = (topic: string): boolean =>
   topic.charCodeAt(0) === dollar && (topic === "$SYS" || topic.startsWith("$SYS/"))
 
+/** How many levels a topic name or filter has. */
+export const levelsOf = (topic: string): number => {
+  let levels = 1
+  for (let at = topic.indexOf("/"); at !== -1; at = topic.indexOf("/", at + 1)) levels++
+  return levels
+}
+
 /**
  * The parts of a shared subscription: `$share/g/a/+` is group `g` and filter `a/+`; `undefined` when it is not shared.
  *
