@@ -26,8 +26,7 @@ export const deliverAll = (core: CoreState, passing: Message, route: Route, now:
   const { receivers, groups } = route
   const count = receivers.length + groups.length
   if (count === 0) return 0
-  passing.fansOut = count > 1
-  const message = passing.fansOut && passing.bytes >= SHARED_BYTES ? passing.keep(core.slab) : passing
+  const message = count > 1 && passing.bytes >= SHARED_BYTES ? passing.keep(core.slab) : passing
   for (let index = 0; index < receivers.length; index++) {
     const receiver = receivers[index]!
     if (receiver.noLocal && receiver.session === message.publisher) deliverOwn(core, receiver, message, now)

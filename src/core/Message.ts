@@ -51,8 +51,6 @@ export class Message {
   receivedAt = 0
   /** Milliseconds since the epoch; 0: does not expire. */
   expiresAt = 0
-  /** More than one receiver: large frames are shared. */
-  fansOut = false
   private source: Uint8Array = EMPTY
   private frameStart = 0
   private frameEnd = 0
@@ -157,7 +155,6 @@ export class Message {
       copy.adopt(this, slab.block, at)
     }
     copy.kept = copy
-    copy.fansOut = this.fansOut
     this.kept = copy
     return copy
   }
