@@ -8,11 +8,18 @@ import { createConnection, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { certificates } from "./certificates.ts"
 import { startChild } from "./children.ts"
-import { isDurable, type Scenario } from "./scenarios.ts"
+import { isSecure } from "./connection.ts"
+import { isDurable, type Scenario, type Transport, transportOf } from "./scenarios.ts"
+import * as WebSocket from "./web-socket.ts"
 
-/** `sink` is no broker but a stand-in for one that does nothing: what it reaches is the generator's own limit. */
-export const brokerNames = ["ours", "aedes", "mosquitto", "mosquitto-persistent", "sink"] as const
+/**
+ * `-persistent`: with what the broker has to keep things (mosquitto writes its file every 30 minutes, aedes leaves the
+ * fsync to the operating system). `sink` is no broker but a stand-in for one that does nothing: what it reaches is the
+ * generator's own limit.
+ */
+export const brokerNames = ["ours", "aedes", "aedes-persistent", "mosquitto", "mosquitto-persistent", "sink"] as const
 
 export type BrokerName = (typeof brokerNames)[number]
 
@@ -28,24 +35,30 @@ export interface RunningBroker {
 
 const listenTimeoutMilliseconds = 15_000
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
-const ourProgram = here("../../src/cli/main.ts")
+const ourCheckout = here("../../")
+const programOf = (checkout: string): string => join(checkout, "src/cli/main.ts")
+const levelPackages = ["aedes-persistence-level", "classic-level"]
 
 /** Why a broker cannot be measured on this machine, or undefined if it can. */
 export const unavailable = (name: BrokerName): string | undefined => {
-  if (name === "ours" && !existsSync(ourProgram)) return "src/cli/main.ts does not exist"
+  if (name === "aedes-persistent") {
+    const missing = levelPackages.filter((each) => !existsSync(join(ourCheckout, "node_modules", each)))
+    if (missing.length > 0) return `not installed: ${missing.join(", ")}`
+  }
   if (name.startsWith("mosquitto") && versionOf("mosquitto") === "unknown") return "mosquitto is not on the PATH"
   return undefined
 }
 
 /** Whether a broker speaks a scenario's protocol, and has what it measures: aedes knows no shared subscriptions. */
-export const supports = (name: BrokerName, scenario: Scenario): boolean =>
-  name === "ours" ||
-  name.startsWith("mosquitto") ||
-  (scenario.protocol === 4 && (scenario.kind !== "messages" || scenario.topology !== "group"))
+export const supports = (name: BrokerName, scenario: Scenario): boolean => {
+  if (name === "ours" || name.startsWith("mosquitto")) return true
+  if (name === "sink" && transportOf(scenario) !== "tcp") return false
+  return scenario.protocol === 4 && (scenario.kind !== "messages" || scenario.topology !== "group")
+}
 
-/** Whether a broker is of interest in a scenario: mosquitto with persistence only where something is to be kept. */
+/** Whether a broker is of interest in a scenario: one with persistence only where something is to be kept. */
 export const belongs = (name: BrokerName, scenario: Scenario): boolean =>
-  name !== "mosquitto-persistent" || isDurable(scenario)
+  !name.endsWith("-persistent") || isDurable(scenario)
 
 export const versionOf = (name: BrokerName): string => {
   try {
@@ -54,6 +67,10 @@ export const versionOf = (name: BrokerName): string => {
         return versionIn("../../package.json")
       case "aedes":
         return versionIn("../../node_modules/aedes/package.json")
+      case "aedes-persistent":
+        return levelPackages
+          .map((each) => `${each} ${versionIn(`../../node_modules/${each}/package.json`)}`)
+          .join(" + ")
       case "mosquitto":
       case "mosquitto-persistent":
         return /version (\S+)/.exec(execFileSync("mosquitto", ["-h"], { encoding: "utf8" }))?.[1] ?? "unknown"
@@ -78,29 +95,57 @@ const versionIn = (path: string): string => {
  */
 export const startBroker = (name: BrokerName, scenario: Scenario): Promise<RunningBroker> => {
   const noDelay = scenario.kind === "messages" && scenario.messagesPerSecond !== undefined
+  const transport = transportOf(scenario)
   switch (name) {
     case "ours":
-      return startOurs(isDurable(scenario))
+      return startOurs(ourCheckout, scenario)
     case "aedes":
-      return startNode([here("./aedes-server.ts"), ...(noDelay ? ["--no-delay"] : [])])
+      return startAedes(transport, noDelay, false)
+    case "aedes-persistent":
+      return startAedes(transport, noDelay, true)
     case "mosquitto":
-      return startMosquitto(noDelay, false)
+      return startMosquitto({ transport, noDelay, persistent: false })
     case "mosquitto-persistent":
-      return startMosquitto(noDelay, true)
+      return startMosquitto({ transport, noDelay, persistent: true })
     case "sink":
       return startNode([here("./sink-server.ts")])
   }
 }
 
-/** Ours, on a disk where that is asked for; queues have room for what is measured, as the peers' have. */
-const startOurs = (durable: boolean): Promise<RunningBroker> => {
-  const listen = ["--host", "127.0.0.1", "--port", "0"]
-  if (!durable) return startNode([ourProgram, "broker", "--memory", ...listen])
+const listenUrls: Readonly<Record<Transport, string>> = {
+  tcp: "mqtt://127.0.0.1:0",
+  tls: "mqtts://127.0.0.1:0",
+  ws: `ws://127.0.0.1:0${WebSocket.path}`,
+  wss: `wss://127.0.0.1:0${WebSocket.path}`
+}
+
+const certificateFlags = (transport: Transport): ReadonlyArray<string> => {
+  if (!isSecure(transport)) return []
+  const { cert, key } = certificates()
+  return ["--cert", cert, "--key", key]
+}
+
+/**
+ * Ours, as a checkout (the path of its folder) has it; on a disk where that is asked for. Queues have room for what is
+ * measured, as the peers' have.
+ */
+export const startOurs = (checkout: string, scenario: Scenario): Promise<RunningBroker> => {
+  const transport = transportOf(scenario)
+  const command = [programOf(checkout), "broker", "--listen", listenUrls[transport], ...certificateFlags(transport)]
+  if (!isDurable(scenario)) return startNode([...command, "--memory"])
   const directory = mkdtempSync(join(tmpdir(), "mqtt-bench-"))
   const limits = ["--set", "queueMessagesMax=100000000", "--set", "queueBytesMax=100000000000"]
-  return startNode([ourProgram, "broker", "--data-dir", directory, ...limits, ...listen], () =>
+  return startNode([...command, "--data-dir", directory, ...limits], () =>
     rmSync(directory, { recursive: true, force: true })
   )
+}
+
+const startAedes = (transport: Transport, noDelay: boolean, persistent: boolean): Promise<RunningBroker> => {
+  const flags = ["--transport", transport, ...certificateFlags(transport), ...(noDelay ? ["--no-delay"] : [])]
+  const command = [here("./aedes-server.ts"), ...flags]
+  if (!persistent) return startNode(command)
+  const directory = mkdtempSync(join(tmpdir(), "mqtt-bench-"))
+  return startNode([...command, "--data-dir", directory], () => rmSync(directory, { recursive: true, force: true }))
 }
 
 /** A Node program that prints the address it listens on. */
@@ -117,31 +162,43 @@ const startNode = async (args: ReadonlyArray<string>, cleanUp?: () => void): Pro
   }
 }
 
+interface MosquittoOptions {
+  readonly transport: Transport
+  readonly noDelay: boolean
+  readonly persistent: boolean
+}
+
+/** One with WebSockets only says that it has nothing to listen on, and ends: it gets a second listener, for nobody. */
+const listenersOf = async (port: number, transport: Transport): Promise<ReadonlyArray<string>> => [
+  ...(transport === "ws" || transport === "wss" ? [`listener ${await freePort()} 127.0.0.1`] : []),
+  `listener ${port} 127.0.0.1`,
+  ...(transport === "ws" || transport === "wss" ? ["protocol websockets"] : []),
+  ...(isSecure(transport) ? [`certfile ${certificates().cert}`, `keyfile ${certificates().key}`] : [])
+]
+
 /**
  * Debian's mosquitto with nothing on that costs time (no log; no persistence unless asked for), and with its limits on
  * queued and unacknowledged messages off (0 is "no maximum"), so that it need not drop or wait.
  */
-const mosquittoConfig = (port: number, noDelay: boolean, persistence: string | undefined): string =>
+const mosquittoConfig = async (port: number, directory: string, options: MosquittoOptions): Promise<string> =>
   [
-    `listener ${port} 127.0.0.1`,
+    ...(await listenersOf(port, options.transport)),
     "allow_anonymous true",
     "max_queued_messages 0",
     "max_inflight_messages 0",
-    `set_tcp_nodelay ${noDelay}`,
-    ...(persistence === undefined
-      ? ["persistence false"]
-      : ["persistence true", `persistence_location ${persistence}/`]),
+    `set_tcp_nodelay ${options.noDelay}`,
+    ...(options.persistent ? ["persistence true", `persistence_location ${directory}/`] : ["persistence false"]),
     "log_type none",
     ""
   ].join("\n")
 
-const startMosquitto = async (noDelay: boolean, persistent: boolean): Promise<RunningBroker> => {
+const startMosquitto = async (options: MosquittoOptions): Promise<RunningBroker> => {
   const port = await freePort()
   const directory = mkdtempSync(join(tmpdir(), "mqtt-bench-"))
   const path = join(directory, "mosquitto.conf")
   // Started by root it becomes another user, who writes there.
   chmodSync(directory, 0o777)
-  writeFileSync(path, mosquittoConfig(port, noDelay, persistent ? directory : undefined))
+  writeFileSync(path, await mosquittoConfig(port, directory, options))
   const startedAt = performance.now()
   const child = startChild("mosquitto", ["-c", path], () => rmSync(directory, { recursive: true, force: true }))
   try {

@@ -59,7 +59,7 @@ export class Churn implements Wire.PacketHandler {
       const turn = Math.floor(visit / connectionsCount)
       const filter = churnFilter((Math.floor(turn / 2) * connectionsCount + (visit % connectionsCount)) % 100_000)
       const packetId = 1 + (turn % 65_535)
-      connection.socket.write(
+      connection.write(
         turn % 2 === 0
           ? Wire.subscribe(connection.protocol, packetId, [filter], 0)
           : Wire.unsubscribe(connection.protocol, packetId, [filter])

@@ -1,10 +1,45 @@
 /**
- * One client connection of the load generator: its socket, the CONNECT and SUBSCRIBE exchanges, and the reading loop.
- * What the packets mean after that is the business of its handler.
+ * One client connection of the load generator: its socket (with TLS, WebSocket or both), the CONNECT and SUBSCRIBE
+ * exchanges, and the reading loop. What the packets mean after that is the business of its handler.
  */
 import * as net from "node:net"
+import * as tls from "node:tls"
 import { chunkBytesMax } from "./replies.ts"
+import type { Transport } from "./scenarios.ts"
+import * as WebSocket from "./web-socket.ts"
 import * as Wire from "./wire.ts"
+
+/** Where a broker listens, and for what. */
+export interface Address {
+  readonly port: number
+  readonly transport: Transport
+  /** With TLS: the PEM of the authority that issued the broker's certificate. */
+  readonly authority?: string
+}
+
+const contexts = new Map<string, tls.SecureContext>()
+
+/**
+ * One for all connections: to make it costs as much as a handshake. The same for every broker, whatever it would
+ * prefer: a row compares brokers and not ciphers.
+ */
+const securityOf = (authority = ""): tls.SecureContext => {
+  const security: tls.SecureContext =
+    contexts.get(authority) ??
+    tls.createSecureContext({
+      ca: authority,
+      minVersion: "TLSv1.3",
+      maxVersion: "TLSv1.3",
+      ciphers: "TLS_AES_128_GCM_SHA256",
+      ecdhCurve: "X25519"
+    })
+  contexts.set(authority, security)
+  return security
+}
+
+export const isSecure = (transport: Transport): boolean => transport === "tls" || transport === "wss"
+
+const isWebSocket = (transport: Transport): boolean => transport === "ws" || transport === "wss"
 
 /** Every socket reads into this one buffer: a chunk is walked to its end before the next read. */
 const readBuffer = Buffer.allocUnsafeSlow(chunkBytesMax)
@@ -12,7 +47,7 @@ const readBuffer = Buffer.allocUnsafeSlow(chunkBytesMax)
 const ignore: Wire.PacketHandler = { packet() {}, flush() {} }
 
 export interface ConnectOptions {
-  readonly port: number
+  readonly address: Address
   readonly protocol: Wire.Protocol
   readonly clientId: string
   readonly durable?: boolean | undefined
@@ -33,24 +68,36 @@ export class Connection {
   /** Unacknowledged QoS 1 and 2 messages the broker allows. */
   receiveMaximum = 65_535
   private readonly walker = new Wire.PacketWalker()
+  /** Of a WebSocket. */
+  private readonly frames: WebSocket.FrameReader | undefined
+  /** Of a WebSocket, until it is one. */
+  private upgrading: { readonly answer: WebSocket.UpgradeAnswer; readonly done: () => void } | undefined
   private fail: (error: Error) => void = () => {}
   private closing = false
 
-  constructor(options: ConnectOptions) {
+  private constructor(options: ConnectOptions) {
+    const { authority, port, transport } = options.address
     this.protocol = options.protocol
-    this.socket = net.connect({
-      port: options.port,
+    if (isWebSocket(transport)) {
+      this.frames = new WebSocket.FrameReader({
+        data: (bytes, start, end) => this.walker.push(bytes, start, end, this.handler),
+        control: (opcode, body) => this.control(opcode, body)
+      })
+    }
+    const to = {
+      port,
       host: "127.0.0.1",
-      noDelay: true,
       ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
       onread: {
         buffer: readBuffer,
-        callback: (length) => {
-          this.walker.walk(readBuffer, length, this.handler)
+        callback: (length: number) => {
+          this.received(length)
           return true
         }
       }
-    })
+    }
+    this.socket = isSecure(transport) ? tls.connect({ ...to, secureContext: securityOf(authority) }) : net.connect(to)
+    this.socket.setNoDelay(true)
     this.socket.on("error", (error) => this.ended(error.message))
     this.socket.on("end", () => this.ended("closed by the broker"))
     this.socket.on("close", () => this.ended("closed by the broker"))
@@ -59,7 +106,8 @@ export class Connection {
   /** Open a connection; rejects if the broker refuses or closes it. */
   static async open(options: ConnectOptions): Promise<Connection> {
     const connection = new Connection(options)
-    connection.socket.write(Wire.connect(options.protocol, options.clientId, options.durable === true))
+    if (connection.frames !== undefined) await connection.upgrade(options.address.port)
+    connection.write(Wire.connect(options.protocol, options.clientId, options.durable === true))
     await connection.answer(Wire.CONNACK, (bytes, start) => {
       const body = Wire.bodyStart(bytes, start)
       const code = bytes[body + 1]!
@@ -70,11 +118,24 @@ export class Connection {
     return connection
   }
 
+  /** What TLS agreed on: version, cipher suite, key exchange; undefined without TLS. */
+  get agreed(): string | undefined {
+    if (!(this.socket instanceof tls.TLSSocket)) return undefined
+    const key = this.socket.getEphemeralKeyInfo()
+    const exchange = key !== null && "name" in key ? ` ${key.name}` : ""
+    return `${this.socket.getProtocol()} ${this.socket.getCipher().name}${exchange}`
+  }
+
+  /** Send packets; `written` is called when their memory is free again. */
+  write(bytes: Uint8Array, written?: (error?: Error | null) => void): void {
+    this.socket.write(this.frames === undefined ? bytes : WebSocket.frame(WebSocket.BINARY, bytes), written)
+  }
+
   /** Subscribe to all filters, a hundred a packet; rejects if one is refused. */
   async subscribe(filters: ReadonlyArray<string>, qos: Wire.QoS): Promise<void> {
     for (let from = 0; from < filters.length; from += 100) {
       const some = filters.slice(from, from + 100)
-      this.socket.write(Wire.subscribe(this.protocol, 1 + from / 100, some, qos))
+      this.write(Wire.subscribe(this.protocol, 1 + from / 100, some, qos))
       await this.answer(Wire.SUBACK, (bytes, _start, end) => {
         const granted = bytes.subarray(end - some.length, end)
         return granted.every((code) => code === qos) ? undefined : `SUBSCRIBE answered with ${[...granted].join(" ")}`
@@ -86,6 +147,52 @@ export class Connection {
   close(): void {
     this.closing = true
     this.socket.destroy()
+  }
+
+  /** Say goodbye and close. */
+  leave(): void {
+    this.closing = true
+    this.write(Wire.disconnect)
+    this.socket.end()
+  }
+
+  /** One chunk of the broker's is in the buffer. */
+  private received(length: number): void {
+    if (this.frames === undefined) {
+      this.walker.walk(readBuffer, length, this.handler)
+      return
+    }
+    const from = this.upgrading === undefined ? 0 : this.upgraded(length)
+    const { handler } = this
+    this.frames.read(readBuffer, from, length)
+    handler.flush()
+  }
+
+  private upgrade(port: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.fail = reject
+      this.upgrading = { answer: new WebSocket.UpgradeAnswer(), done: resolve }
+      this.socket.write(WebSocket.upgradeRequest(port))
+    })
+  }
+
+  /** Where the frames begin in a chunk that has, or has not, the end of the answer to the upgrade. */
+  private upgraded(length: number): number {
+    try {
+      const end = this.upgrading?.answer.read(readBuffer, length)
+      if (end === undefined) return length
+      this.upgrading?.done()
+      this.upgrading = undefined
+      return end
+    } catch (error) {
+      this.ended(error instanceof Error ? error.message : String(error))
+      return length
+    }
+  }
+
+  private control(opcode: number, body: Uint8Array): void {
+    if (opcode === WebSocket.PING) this.socket.write(WebSocket.frame(WebSocket.PONG, body))
+    if (opcode === WebSocket.CLOSE) this.ended("closed by the broker")
   }
 
   /** Wait for a packet of one type; `check` answers what is wrong with it. */

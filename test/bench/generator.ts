@@ -2,15 +2,24 @@
  * The load generator process: takes one job from its parent, does it, answers, and ends. It also ends when the parent
  * does.
  */
-import type { Answer, Job } from "./job.ts"
+import type { Answer, Job, Measurement } from "./job.ts"
+import { runHandshakes } from "./load-handshakes.ts"
 import { runIdle } from "./load-idle.ts"
 import { runMessages } from "./load-messages.ts"
 import { runOffline } from "./load-offline.ts"
 
-const run = (job: Job) => {
+const run = (job: Job): Promise<Measurement> => {
   const { scenario } = job
-  if (scenario.kind === "idle") return runIdle(job, scenario)
-  return scenario.kind === "offline" ? runOffline(job, scenario) : runMessages(job, scenario)
+  switch (scenario.kind) {
+    case "messages":
+      return runMessages(job, scenario)
+    case "idle":
+      return runIdle(job, scenario)
+    case "offline":
+      return runOffline(job, scenario)
+    case "handshakes":
+      return runHandshakes(job, scenario)
+  }
 }
 
 const answer = (message: Answer): void => {

@@ -1,11 +1,12 @@
 /**
  * What the benchmark asks of the generator process, and what it gets back; both cross as plain messages.
  */
+import type { Address } from "./connection.ts"
 import type { Scenario } from "./scenarios.ts"
 
 export interface Job {
   readonly scenario: Scenario
-  readonly port: number
+  readonly address: Address
   /** Process id of the broker, whose CPU time and memory are read. */
   readonly brokerPid: number
   readonly warmUpSeconds: number
@@ -26,7 +27,10 @@ export interface Measurement {
   readonly otherCpuShare?: number
   readonly latencyP50Milliseconds?: number
   readonly latencyP99Milliseconds?: number
-  /** Deliveries that were due, less those that came, after everything had the time to arrive. */
+  /**
+   * Deliveries that were due, less those that came, after everything had the time to arrive; of handshakes, those that
+   * failed.
+   */
   readonly messagesLost?: number
   /** Resident memory of the broker at the end of the window. */
   readonly residentBytes?: number
@@ -34,6 +38,10 @@ export interface Measurement {
   readonly bytesPerConnection?: number
   readonly connections?: number
   readonly connectionsPerSecond?: number
+  /** Connections that came, were accepted and went, a second. */
+  readonly handshakesPerSecond?: number
+  /** CPU time of the broker for each of those, in microseconds. */
+  readonly cpuMicrosPerHandshake?: number
   /** Deliveries a second to the other readers beside a frozen one, as a share of those without it. */
   readonly besideFrozenShare?: number
   /** Filters that came and went a second beside the measured messages. */

@@ -20,7 +20,7 @@ export const runIdle = async (job: Job, scenario: IdleScenario): Promise<Measure
   const connections = Math.min(scenario.connections, openFilesMax() - 100)
   const open = (index: number) =>
     Connection.open({
-      port: job.port,
+      address: job.address,
       protocol: scenario.protocol,
       clientId: `idle-${index}`,
       localAddress: sourceAddress(index)

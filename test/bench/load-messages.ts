@@ -6,7 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { Churn } from "./churn.ts"
 import { Connection, lost } from "./connection.ts"
 import type { Job, Measurement } from "./job.ts"
-import { cpuMicros, machineCpuMicros, residentBytes } from "./process-stats.ts"
+import { cpuShares, type Observation, observe } from "./observation.ts"
+import { residentBytes } from "./process-stats.ts"
 import { Flood, frameBytes, type Publisher, Single, Window } from "./publisher.ts"
 import type { MessageScenario } from "./scenarios.ts"
 import { quantile } from "./statistics.ts"
@@ -14,8 +15,8 @@ import { Latencies, Subscriber } from "./subscriber.ts"
 import { filtersOf } from "./topics.ts"
 import { Traffic } from "./traffic.ts"
 
-/** A broker that delivered nothing for so long has lost what is missing. */
-const stallSeconds = 1
+/** A broker that delivered nothing for so long has lost what is missing; one that waits for a disk may need longer. */
+const stallSecondsOf = (scenario: MessageScenario): number => (scenario.durable ? 3 : 1)
 const drainSecondsMax = 8
 
 interface Load {
@@ -23,6 +24,8 @@ interface Load {
   readonly publishers: ReadonlyArray<Publisher>
   readonly subscribers: ReadonlyArray<Subscriber>
   readonly latencies: Latencies | undefined
+  /** What TLS agreed on. */
+  readonly agreed: string | undefined
 }
 
 const sum = <A>(values: ReadonlyArray<A>, of: (value: A) => number): number =>
@@ -31,22 +34,25 @@ const sum = <A>(values: ReadonlyArray<A>, of: (value: A) => number): number =>
 const connectLoad = async (job: Job, scenario: MessageScenario): Promise<Load> => {
   const traffic = new Traffic(frameBytes(scenario))
   const latencies = scenario.messagesPerSecond === undefined ? undefined : new Latencies()
-  const open = (clientId: string, durable: boolean) =>
-    Connection.open({ port: job.port, protocol: scenario.protocol, clientId, durable })
+  const { address } = job
+  const { durable, protocol } = scenario
+  const open = (clientId: string) => Connection.open({ address, protocol, clientId, durable })
+  let agreed: string | undefined
   const subscribers: Array<Subscriber> = []
   for (let index = 0; index < scenario.subscribers; index++) {
-    const connection = await open(`subscriber-${index}`, scenario.durable === true)
+    const connection = await open(`subscriber-${index}`)
     await connection.subscribe(filtersOf(scenario, index), scenario.qos)
+    agreed = connection.agreed
     subscribers.push(new Subscriber(connection, scenario, traffic, latencies))
   }
   const publishers: Array<Publisher> = []
   for (let index = 0; index < scenario.publishers; index++) {
-    const connection = await open(`publisher-${index}`, false)
+    const connection = await open(`publisher-${index}`)
     if (scenario.messagesPerSecond !== undefined) publishers.push(new Single(connection, scenario, index, traffic))
     else if (scenario.qos === 0) publishers.push(new Flood(connection, scenario, index, traffic))
     else publishers.push(new Window(connection, scenario, index, traffic))
   }
-  return { traffic, publishers, subscribers, latencies }
+  return { traffic, publishers, subscribers, latencies, agreed }
 }
 
 /**
@@ -70,43 +76,16 @@ const pace = (publishers: ReadonlyArray<Publisher>, messagesPerSecond: number): 
   }
 }
 
-interface Observation {
-  readonly seconds: number
-  readonly deliveries: number
-  readonly brokerCpuMicros: number
-  readonly generatorCpuMicros: number
-  readonly otherCpuMicros: number
-}
-
-/** The clock, the counters and the CPU times of one moment. */
-const look = (job: Job, load: Load) => ({
-  milliseconds: performance.now(),
-  deliveries: load.traffic.delivered,
-  machine: machineCpuMicros(),
-  broker: cpuMicros(job.brokerPid),
-  generator: cpuMicros(process.pid)
-})
-
-/** Count for some seconds. The clock, the counters and both CPU times are read together at either end. */
-const observe = async (job: Job, load: Load): Promise<Observation> => {
-  const before = look(job, load)
+/** The window: deliveries are counted, and latencies kept. */
+const observeLoad = async (job: Job, load: Load): Promise<Observation> => {
   if (load.latencies !== undefined) load.latencies.recording = true
-  await sleep(job.seconds * 1_000)
+  const window = await observe(job, () => load.traffic.delivered)
   if (load.latencies !== undefined) load.latencies.recording = false
-  const after = look(job, load)
-  const brokerCpuMicros = after.broker - before.broker
-  const generatorCpuMicros = after.generator - before.generator
-  return {
-    seconds: (after.milliseconds - before.milliseconds) / 1_000,
-    deliveries: after.deliveries - before.deliveries,
-    brokerCpuMicros,
-    generatorCpuMicros,
-    otherCpuMicros: after.machine - before.machine - brokerCpuMicros - generatorCpuMicros
-  }
+  return window
 }
 
 /** Wait until all that was published arrived and was acknowledged, or nothing more comes. */
-const drain = async (load: Load): Promise<string | undefined> => {
+const drain = async (load: Load, stallSeconds: number): Promise<string | undefined> => {
   const state = (): number => load.traffic.delivered - sum(load.publishers, (publisher) => publisher.unacknowledged)
   let last = state()
   let progressAt = performance.now()
@@ -123,14 +102,15 @@ const drain = async (load: Load): Promise<string | undefined> => {
 
 /** One more subscriber to everything that is published, whose socket is never read again. */
 const freezeSubscriber = async (job: Job, scenario: MessageScenario): Promise<void> => {
-  const connection = await Connection.open({ port: job.port, protocol: scenario.protocol, clientId: "frozen" })
+  const { address } = job
+  const connection = await Connection.open({ address, protocol: scenario.protocol, clientId: "frozen" })
   // The broker may be too busy with messages, or their backlog, to answer at once; they flow until it is subscribed.
   await connection.subscribe(filtersOf(scenario, 0), scenario.qos)
   connection.socket.pause()
 }
 
 const notesOf = (load: Load, drained: string | undefined): ReadonlyArray<string> => {
-  const notes: Array<string> = drained === undefined ? [] : [drained]
+  const notes = [load.agreed, drained].filter((note) => note !== undefined)
   const errors = sum(load.publishers, (each) => each.errors) + sum(load.subscribers, (each) => each.errors)
   if (errors > 0) notes.push(`${errors} unexpected packets, refusals or wrong messages`)
   const unacknowledged = sum(load.publishers, (publisher) => publisher.unacknowledged)
@@ -144,7 +124,7 @@ export const runMessages = async (job: Job, scenario: MessageScenario): Promise<
   const churn =
     scenario.churnPerSecond === undefined
       ? undefined
-      : await Churn.open({ port: job.port, protocol: scenario.protocol }, scenario.churnPerSecond)
+      : await Churn.open({ address: job.address, protocol: scenario.protocol }, scenario.churnPerSecond)
   for (const publisher of load.publishers) publisher.start()
   churn?.start()
   const stopPacing =
@@ -153,33 +133,31 @@ export const runMessages = async (job: Job, scenario: MessageScenario): Promise<
   await sleep(job.warmUpSeconds * 1_000)
   let alone: Observation | undefined
   if (scenario.frozenSubscriber) {
-    alone = await observe(job, load)
+    alone = await observeLoad(job, load)
     await freezeSubscriber(job, scenario)
     await sleep(job.warmUpSeconds * 1_000)
   }
   const churnedBefore = churn?.answered ?? 0
-  const window = await observe(job, load)
+  const window = await observeLoad(job, load)
   const churned = ((churn?.answered ?? 0) - churnedBefore) / 2
   const resident = residentBytes(job.brokerPid)
 
   churn?.stop()
   stopPacing?.()
   for (const publisher of load.publishers) publisher.stop()
-  const drained = await drain(load)
+  const drained = await drain(load, stallSecondsOf(scenario))
 
-  const rate = window.deliveries / window.seconds
+  const rate = window.counted / window.seconds
   const p50 = quantile(load.latencies?.samples ?? [], 0.5)
   const p99 = quantile(load.latencies?.samples ?? [], 0.99)
   return {
     deliveriesPerSecond: rate,
-    ...(window.deliveries === 0 ? {} : { cpuMicrosPerDelivery: window.brokerCpuMicros / window.deliveries }),
-    brokerCpuShare: window.brokerCpuMicros / 1e6 / window.seconds,
-    otherCpuShare: window.otherCpuMicros / 1e6 / window.seconds,
-    generatorCpuShare: window.generatorCpuMicros / 1e6 / window.seconds,
+    ...(window.counted === 0 ? {} : { cpuMicrosPerDelivery: window.brokerCpuMicros / window.counted }),
+    ...cpuShares(window),
     ...(p50 === undefined || p99 === undefined ? {} : { latencyP50Milliseconds: p50, latencyP99Milliseconds: p99 }),
     messagesLost: load.traffic.due - load.traffic.delivered,
     residentBytes: resident,
-    ...(alone === undefined ? {} : { besideFrozenShare: rate / (alone.deliveries / alone.seconds) }),
+    ...(alone === undefined ? {} : { besideFrozenShare: rate / (alone.counted / alone.seconds) }),
     ...(churn === undefined ? {} : { churnPerSecond: churned / window.seconds }),
     notes: notesOf(load, drained)
   }

@@ -5,67 +5,44 @@
  * so that whatever else the machine does meets all of them.
  */
 import { writeFileSync } from "node:fs"
-import { fileURLToPath } from "node:url"
 import { belongs, type BrokerName, startBroker, supports, unavailable, versionOf } from "./brokers.ts"
-import { ask, killAllAtExit } from "./children.ts"
-import type { Answer, Job } from "./job.ts"
+import { killAllAtExit } from "./children.ts"
 import { describeMachine } from "./machine.ts"
+import { measure, messageOf } from "./measure.ts"
 import { type Options, parseOptions, usage } from "./options.ts"
+import { pair } from "./paired.ts"
 import { resultsOf, type Run } from "./results.ts"
-import type { Scenario } from "./scenarios.ts"
+import { roundsOf, type Scenario, transportOf } from "./scenarios.ts"
 import { machineText, resultTable, targetTable } from "./table.ts"
 import { judge } from "./targets.ts"
-
-const generator = fileURLToPath(new URL("./generator.ts", import.meta.url))
-
-/** Connecting, warming up and draining, beside the windows themselves. */
-const spareSeconds = 30
-/** A million messages in and out, of a broker that takes its time. */
-const offlineSecondsMax = 180
 
 const say = (line: string): void => {
   process.stderr.write(`${line}\n`)
 }
 
 /** One broker, one scenario, once: the scenario's run, and how long the broker took to start. */
-const measure = async (
+const run = async (
   scenario: Scenario,
   broker: BrokerName,
   round: number,
   options: Options
 ): Promise<ReadonlyArray<Run>> => {
   const of = { scenario: scenario.name, broker, round }
-  try {
-    const running = await startBroker(broker, scenario)
-    const start: Run = {
-      ...of,
-      scenario: "start",
-      measurement: { startMilliseconds: running.startMilliseconds, notes: [] }
-    }
-    try {
-      const { warmUpSeconds } = options
-      const seconds = scenario.main ? options.seconds : (options.seconds * 2) / 3
-      const job: Job = { scenario, port: running.port, brokerPid: running.pid, seconds, warmUpSeconds }
-      const limit = scenario.kind === "offline" ? offlineSecondsMax : 2 * (seconds + warmUpSeconds) + spareSeconds
-      const answer = await ask<Job, Answer>(generator, job, limit)
-      return [start, "error" in answer ? { ...of, error: answer.error } : { ...of, measurement: answer.measurement }]
-    } catch (cause) {
-      return [start, { ...of, error: messageOf(cause) }]
-    } finally {
-      await running.stop()
-    }
-  } catch (cause) {
-    return [{ ...of, error: messageOf(cause) }]
-  }
+  const { startMilliseconds, ...found } = await measure(() => startBroker(broker, scenario), scenario, options)
+  const measured: Run = "error" in found ? { ...of, error: found.error } : { ...of, measurement: found.measurement }
+  // With TLS or WebSocket more is loaded than it takes to listen.
+  if (startMilliseconds === undefined || transportOf(scenario) !== "tcp") return [measured]
+  return [{ ...of, scenario: "start", measurement: { startMilliseconds, notes: [] } }, measured]
 }
 
-const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+const rounded = (value: number | undefined): string => Math.round(value ?? 0).toLocaleString("en-US")
 
-const progress = (run: Run): string => {
-  const { measurement } = run
-  if (measurement === undefined) return `failed: ${run.error}`
-  if (measurement.bytesPerConnection !== undefined) return `${Math.round(measurement.bytesPerConnection)} B/connection`
-  return `${Math.round(measurement.deliveriesPerSecond ?? 0).toLocaleString("en-US")} deliveries/s`
+const progress = ({ error, measurement }: Run): string => {
+  if (measurement === undefined) return `failed: ${error}`
+  const { bytesPerConnection, deliveriesPerSecond, handshakesPerSecond } = measurement
+  if (bytesPerConnection !== undefined) return `${rounded(bytesPerConnection)} B/connection`
+  if (handshakesPerSecond !== undefined) return `${rounded(handshakesPerSecond)} handshakes/s`
+  return `${rounded(deliveriesPerSecond)} deliveries/s`
 }
 
 const measureAll = async (options: Options, brokers: ReadonlyArray<BrokerName>): Promise<ReadonlyArray<Run>> => {
@@ -77,19 +54,19 @@ const measureAll = async (options: Options, brokers: ReadonlyArray<BrokerName>):
       runs.push({ scenario: scenario.name, broker, round: 1, measurement: { notes: ["not supported"] } })
       say(`${scenario.title} · ${broker}: not supported`)
     }
-    for (let round = 1; round <= options.rounds; round++) {
+    const rounds = roundsOf(scenario, options.rounds)
+    for (let round = 1; round <= rounds; round++) {
       for (const broker of able) {
-        const found = await measure(scenario, broker, round, options)
+        const found = await run(scenario, broker, round, options)
         runs.push(...found)
-        say(`${scenario.title} · ${broker} · round ${round} of ${options.rounds}: ${progress(found.at(-1)!)}`)
+        say(`${scenario.title} · ${broker} · round ${round} of ${rounds}: ${progress(found.at(-1)!)}`)
       }
     }
   }
   return runs
 }
 
-const main = async (options: Options): Promise<number> => {
-  killAllAtExit()
+const compare = async (options: Options): Promise<number> => {
   const machine = describeMachine()
   const brokers = options.brokers.filter((broker) => {
     const reason = unavailable(broker)
@@ -134,7 +111,11 @@ const main = async (options: Options): Promise<number> => {
 try {
   const options = parseOptions(process.argv.slice(2))
   if (options === undefined) console.log(usage)
-  else process.exit(await main(options))
+  else {
+    killAllAtExit()
+    const { pairedWith } = options
+    process.exit(await (pairedWith === undefined ? compare(options) : pair(pairedWith, options, say)))
+  }
 } catch (cause) {
   say(messageOf(cause))
   process.exit(2)

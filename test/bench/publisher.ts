@@ -97,7 +97,7 @@ export class Flood implements Publisher {
     const bytes = this.ring.take(this.framesPerWrite)
     if (this.renumber) this.renumberTopics(bytes)
     this.traffic.due += (bytes.length / this.ring.frameBytes) * this.deliveriesPerMessage
-    this.connection.socket.write(bytes, this.written)
+    this.connection.write(bytes, this.written)
   }
 
   // The buffer is free again, and the turn of the loop goes to the readers first.
@@ -169,7 +169,7 @@ export class Window implements Publisher, Wire.PacketHandler {
   }
 
   flush(): void {
-    Replies.send(this.connection.socket)
+    Replies.send(this.connection)
     this.unacknowledged -= this.free
     if (!this.stopped) this.publish(this.free)
     this.free = 0
@@ -179,7 +179,7 @@ export class Window implements Publisher, Wire.PacketHandler {
     for (let rest = count; rest > 0; ) {
       const bytes = this.ring.take(rest)
       const frames = bytes.length / this.ring.frameBytes
-      this.connection.socket.write(bytes)
+      this.connection.write(bytes)
       this.unacknowledged += frames
       this.traffic.due += frames * this.deliveriesPerMessage
       rest -= frames
@@ -224,7 +224,7 @@ export class Single implements Publisher, Wire.PacketHandler {
     }
     bytes.writeDoubleLE(performance.now(), this.payloadAt)
     this.traffic.due += this.deliveriesPerMessage
-    this.connection.socket.write(bytes)
+    this.connection.write(bytes)
   }
 
   packet(bytes: Uint8Array, start: number): void {
@@ -235,6 +235,6 @@ export class Single implements Publisher, Wire.PacketHandler {
   }
 
   flush(): void {
-    Replies.send(this.connection.socket)
+    Replies.send(this.connection)
   }
 }

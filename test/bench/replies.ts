@@ -2,7 +2,11 @@
  * The four-byte replies to the packets of one chunk, written in one piece. There is one gathering place for all
  * connections of a process, because a chunk is walked to its end before the next is read.
  */
-import type { Socket } from "node:net"
+
+/** Where replies go: a connection of the generator, or a socket. */
+interface Sink {
+  readonly write: (bytes: Buffer) => unknown
+}
 
 /** The most a chunk can hold, and as no packet is answered by a longer one, also the most its replies can. */
 export const chunkBytesMax = 256 * 1024
@@ -20,8 +24,8 @@ export const acknowledge = (firstByte: number, bytes: Uint8Array, idAt: number):
 }
 
 /** Write a copy of what was added since the last time. */
-export const send = (socket: Socket): void => {
+export const send = (sink: Sink): void => {
   if (length === 0) return
-  socket.write(Buffer.from(gathered.subarray(0, length)))
+  sink.write(Buffer.from(gathered.subarray(0, length)))
   length = 0
 }

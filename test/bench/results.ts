@@ -21,9 +21,9 @@ export interface Result {
   readonly rounds: number
   /** Medians; of lost messages, and of nothing else, the worst round. */
   readonly metrics: Readonly<Partial<Record<Metric, number>>>
-  /** Deliveries a second of ours, divided by this broker's; absent for ours. */
+  /** Deliveries (or handshakes) a second of ours, divided by this broker's; absent for ours. */
   readonly oursToThis?: number
-  /** CPU time a delivery costs this broker, divided by ours; absent for ours. */
+  /** CPU time a delivery (or handshake) costs this broker, divided by ours; absent for ours. */
   readonly cpuToOurs?: number
   readonly notes: ReadonlyArray<string>
 }
@@ -41,6 +41,8 @@ const metrics: ReadonlyArray<Metric> = [
   "bytesPerConnection",
   "connections",
   "connectionsPerSecond",
+  "handshakesPerSecond",
+  "cpuMicrosPerHandshake",
   "besideFrozenShare",
   "churnPerSecond",
   "startMilliseconds",
@@ -61,6 +63,11 @@ const summarize = (runs: ReadonlyArray<Run>): Result["metrics"] => {
 const quotient = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined || b === 0 ? undefined : a / b
 
+const rateOf = (summary: Result["metrics"] | undefined) => summary?.deliveriesPerSecond ?? summary?.handshakesPerSecond
+
+const costOf = (summary: Result["metrics"] | undefined) =>
+  summary?.cpuMicrosPerDelivery ?? summary?.cpuMicrosPerHandshake
+
 /** The results, in the order in which their first runs came. */
 export const resultsOf = (runs: ReadonlyArray<Run>): ReadonlyArray<Result> => {
   const groups = Map.groupBy(runs, (run) => `${run.scenario} ${run.broker}`)
@@ -69,8 +76,8 @@ export const resultsOf = (runs: ReadonlyArray<Run>): ReadonlyArray<Result> => {
     const { scenario, broker } = group[0]!
     const own = summaries.get(key)!
     const ours = broker === "ours" ? undefined : summaries.get(`${scenario} ours`)
-    const oursToThis = quotient(ours?.deliveriesPerSecond, own.deliveriesPerSecond)
-    const cpuToOurs = quotient(own.cpuMicrosPerDelivery, ours?.cpuMicrosPerDelivery)
+    const oursToThis = quotient(rateOf(ours), rateOf(own))
+    const cpuToOurs = quotient(costOf(own), costOf(ours))
     return {
       scenario,
       broker,

@@ -15,14 +15,19 @@ import type { Protocol, QoS } from "./wire.ts"
  */
 export type Topology = "shared" | "pairwise" | "wildcard" | "tree" | "group" | "one-off"
 
+/** What is under MQTT: TCP, TLS, WebSocket or secure WebSocket. */
+export type Transport = "tcp" | "tls" | "ws" | "wss"
+
 /** Messages from publishers to subscribers, counted in a window. */
 export interface MessageScenario {
   readonly kind: "messages"
-  /** What `--scenario` calls it. */
+  /** What `--rows` calls it; words of it, between its hyphens, select all rows that have them. */
   readonly name: string
   /** What the table calls it. */
   readonly title: string
   readonly protocol: Protocol
+  /** Absent means TCP. */
+  readonly transport?: Transport
   readonly qos: QoS
   readonly payloadBytes: number
   readonly publishers: number
@@ -38,9 +43,9 @@ export interface MessageScenario {
   readonly properties?: boolean
   /** Measured twice: without, and then with, one more subscriber that never reads. Not counted itself. */
   readonly frozenSubscriber?: boolean
-  /** Sessions of subscribers outlive their connections (clean session off), and ours keeps them on disk (fsync). */
+  /** All sessions outlive their connections (clean session off), and ours keeps them on disk (fsync). */
   readonly durable?: boolean
-  /** One of those `--quick` runs; the others are measured for two thirds of the time. */
+  /** One of those `--quick` runs; the others are measured for half of the time. */
   readonly main?: boolean
 }
 
@@ -65,7 +70,25 @@ export interface OfflineScenario {
   readonly main?: boolean
 }
 
-export type Scenario = MessageScenario | IdleScenario | OfflineScenario
+/** Connections that come, are accepted, and go. */
+export interface HandshakeScenario {
+  readonly kind: "handshakes"
+  readonly name: string
+  readonly title: string
+  readonly protocol: Protocol
+  readonly transport: Transport
+  /** Handshakes under way at once. */
+  readonly parallel: number
+  readonly main?: boolean
+}
+
+export type Scenario = MessageScenario | IdleScenario | OfflineScenario | HandshakeScenario
+
+export const transportOf = (scenario: Scenario): Transport =>
+  "transport" in scenario ? (scenario.transport ?? "tcp") : "tcp"
+
+/** How often a scenario is measured, when everything is measured so many times: a million messages take a while. */
+export const roundsOf = (scenario: Scenario, rounds: number): number => (scenario.kind === "offline" ? 1 : rounds)
 
 /** Whether a broker that can keep things on disk does so. */
 export const isDurable = (scenario: Scenario): boolean =>
@@ -114,6 +137,8 @@ export const scenarios: ReadonlyArray<Scenario> = [
   { ...tenToTen, main: true },
   { ...tenToTen, name: "10-10-qos2", title: "10→10 QoS 2", qos: 2, main: true },
   { ...oneToOne, name: "1-1-qos0-v5", title: "1→1 QoS 0, MQTT 5.0", protocol: 5 },
+  { ...oneToOne, name: "10-1-qos0-v5", title: "10→1 QoS 0, MQTT 5.0", protocol: 5, publishers: 10 },
+  { ...oneToOne, name: "1-50-qos0-v5", title: "1→50 QoS 0, MQTT 5.0", protocol: 5, subscribers: 50 },
   { ...tenToTen, name: "10-10-qos1-v5", title: "10→10 QoS 1, MQTT 5.0", protocol: 5 },
   { ...tenToTen, name: "10-10-qos2-v5", title: "10→10 QoS 2, MQTT 5.0", qos: 2, protocol: 5 },
   {
@@ -147,6 +172,20 @@ export const scenarios: ReadonlyArray<Scenario> = [
     frozenSubscriber: true,
     main: true
   },
+  { ...oneToOne, name: "tls-1-1-qos0", title: "1→1 QoS 0, TLS", transport: "tls" },
+  { ...tenToTen, name: "tls-10-10-qos1", title: "10→10 QoS 1, TLS", transport: "tls" },
+  {
+    kind: "handshakes",
+    name: "tls-handshakes",
+    title: "new connections, TLS",
+    protocol: 4,
+    transport: "tls",
+    parallel: 50
+  },
+  { ...oneToOne, name: "ws-1-1-qos0", title: "1→1 QoS 0, WebSocket", transport: "ws" },
+  { ...tenToTen, name: "ws-10-10-qos1", title: "10→10 QoS 1, WebSocket", transport: "ws" },
+  { ...oneToOne, name: "wss-1-1-qos0", title: "1→1 QoS 0, secure WebSocket", transport: "wss" },
+  { ...tenToTen, name: "wss-10-10-qos1", title: "10→10 QoS 1, secure WebSocket", transport: "wss" },
   { ...tenToTen, name: "durable-qos1", title: "10→10 QoS 1, durable sessions", durable: true, main: true },
   { ...tenToTen, name: "durable-qos2", title: "10→10 QoS 2, durable sessions", durable: true, qos: 2 },
   {
@@ -154,7 +193,8 @@ export const scenarios: ReadonlyArray<Scenario> = [
     name: "durable-rate-qos1",
     title: "200→200 at 10,000/s, QoS 1, durable sessions",
     durable: true,
-    qos: 1
+    qos: 1,
+    main: true
   },
   {
     kind: "offline",

@@ -53,7 +53,7 @@ export class Subscriber implements Wire.PacketHandler {
   }
 
   flush(): void {
-    Replies.send(this.connection.socket)
+    Replies.send(this.connection)
   }
 
   /** Whether a PUBLISH has the QoS, the kind of topic and the payload that all messages have. */

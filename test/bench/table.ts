@@ -1,7 +1,9 @@
 /** The results as text: tables that are also Markdown. */
+import { tmpdir } from "node:os"
 import type { BrokerName } from "./brokers.ts"
+import type { Comparison } from "./comparison.ts"
 import type { Machine } from "./machine.ts"
-import type { Result } from "./results.ts"
+import type { Metric, Result } from "./results.ts"
 import { type Scenario, scenarios } from "./scenarios.ts"
 import type { Verdict } from "./targets.ts"
 
@@ -23,6 +25,10 @@ const also = ({ metrics, notes }: Result): string => {
   if (metrics.connectionsPerSecond !== undefined) {
     parts.push(`${decimal(metrics.connectionsPerSecond, 0)} connections/s`)
   }
+  if (metrics.handshakesPerSecond !== undefined) {
+    const cost = decimal(metrics.cpuMicrosPerHandshake, 0)
+    parts.push(`${decimal(metrics.handshakesPerSecond, 0)} handshakes/s, ${cost} µs of CPU each`)
+  }
   if (metrics.besideFrozenShare !== undefined) {
     parts.push(`${decimal(metrics.besideFrozenShare * 100, 0)} % of without it`)
   }
@@ -35,15 +41,18 @@ const also = ({ metrics, notes }: Result): string => {
   if ((metrics.otherCpuShare ?? 0) > 0.1) {
     parts.push(`disturbed: others took ${decimal(metrics.otherCpuShare! * 100, 0)} % of a core`)
   }
-  if (generatorIsLimit(metrics)) parts.push("the generator is the limit")
+  if (isSaturated(metrics) && (metrics.generatorCpuShare ?? 0) > 0.9) parts.push(generatorText(metrics))
   return [...parts, ...notes].join("; ")
 }
 
-/** At a fixed rate the generator never sleeps, for the sake of its clock: there it says nothing. */
-const generatorIsLimit = (metrics: Result["metrics"]): boolean =>
-  metrics.latencyP50Milliseconds === undefined &&
-  (metrics.generatorCpuShare ?? 0) > 0.95 &&
-  (metrics.brokerCpuShare ?? 1) < 0.9
+/** At a fixed rate the generator never sleeps, for the sake of its clock: there its CPU time says nothing. */
+const isSaturated = (metrics: Result["metrics"]): boolean => metrics.latencyP50Milliseconds === undefined
+
+const generatorText = ({ brokerCpuShare = 1, generatorCpuShare = 0 }: Result["metrics"]): string => {
+  const percent = (share: number): string => `${decimal(share * 100, 0)} %`
+  const limit = generatorCpuShare > 0.95 && brokerCpuShare < 0.9 ? "the generator is the limit: it" : "the generator"
+  return `${limit} took ${percent(generatorCpuShare)} of a core, the broker ${percent(brokerCpuShare)}`
+}
 
 const titleOf = (name: string): string =>
   scenarios.find((scenario: Scenario) => scenario.name === name)?.title ?? "process start to listening"
@@ -113,13 +122,40 @@ export const targetTable = (verdicts: ReadonlyArray<Verdict>): string =>
     new Set([0, 3])
   )
 
+const metricTitles: Readonly<Partial<Record<Metric, string>>> = {
+  deliveriesPerSecond: "deliveries/s",
+  cpuMicrosPerDelivery: "CPU µs",
+  latencyP99Milliseconds: "p99 ms",
+  handshakesPerSecond: "handshakes/s",
+  queuedPerSecond: "queued/s",
+  bytesPerConnection: "B a connection"
+}
+
+/** Two checkouts beside each other. */
+export const pairTable = (comparisons: ReadonlyArray<Comparison>): string => {
+  const rows = comparisons.map((each) => [
+    titleOf(each.scenario),
+    metricTitles[each.metric] ?? each.metric,
+    decimal(each.rounds, 0),
+    decimal(each.here, 2),
+    decimal(each.there, 2),
+    decimal(each.ratio, 3),
+    `${decimal(each.lowerQuartile, 3)} to ${decimal(each.upperQuartile, 3)}`,
+    `${decimal(each.least, 3)} to ${decimal(each.most, 3)}`
+  ])
+  const titles = ["row", "what", "rounds", "here", "there", "median ratio", "half of them", "all of them"]
+  return align([titles, ...rows], new Set([0, 1]))
+}
+
 export const machineText = (machine: Machine, versions: ReadonlyArray<readonly [BrokerName, string]>): string =>
   [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; ${machine.kernel}; Node ${machine.node}`,
-    `${versions.map(([name, version]) => `${name} ${version}`).join(", ")}; ${machine.date}`,
+    [...versions.map(([name, version]) => `${name} ${version}`), machine.date].join(", "),
     machine.pinned
       ? "The generator has one core to itself, the broker has all others."
       : "Generator and broker may share a core (no taskset, or no second core): expect worse and wilder numbers.",
+    `Durable rows write to ${tmpdir()} on ${machine.fileSystem}, where an fsync takes ` +
+      `${decimal(machine.fsyncMilliseconds, 2)} ms.`,
     ...(machine.loadAverage > 0.5
       ? [`The machine was busy before the benchmark began (load ${machine.loadAverage}): expect worse numbers.`]
       : [])

@@ -1,5 +1,6 @@
 /** What the speed of this broker is held to, beside its peers in the same run. */
 import type { Metric, Result } from "./results.ts"
+import { scenarios, transportOf } from "./scenarios.ts"
 
 /** Look up a number: of a scenario, by broker; undefined if it was not measured. */
 type Lookup = (scenario: string, broker: string, metric: Metric) => number | undefined
@@ -94,7 +95,7 @@ const durable: ReadonlyArray<Target> = [
     limit: 4,
     bound: "least"
   },
-  ...["durable-qos1", "durable-qos2", "offline"].map(
+  ...["durable-qos1", "durable-qos2", "durable-rate-qos1", "offline"].map(
     (name): Target => ({
       title: `${name}: messages lost`,
       reached: ours(name, "messagesLost"),
@@ -104,11 +105,20 @@ const durable: ReadonlyArray<Target> = [
   )
 ]
 
+const transports: ReadonlyArray<Target> = scenarios
+  .filter((scenario) => transportOf(scenario) !== "tcp")
+  .map(({ name }) => ({
+    title: `${name}: messages lost`,
+    reached: ours(name, "messagesLost"),
+    limit: 0,
+    bound: "most"
+  }))
+
 /** How each target fared; `met` is undefined where something it needs was not measured. */
 export const judge = (results: ReadonlyArray<Result>): ReadonlyArray<Verdict> => {
   const of: Lookup = (scenario, broker, metric) =>
     results.find((result) => result.scenario === scenario && result.broker === broker)?.metrics[metric]
-  return [...saturated, ...fixedRate, ...durable, ...others].map(({ title, reached, limit, bound }) => {
+  return [...saturated, ...fixedRate, ...durable, ...transports, ...others].map(({ title, reached, limit, bound }) => {
     const value = reached(of)
     const met = value === undefined ? undefined : bound === "least" ? value >= limit : value <= limit
     return { title, reached: value, limit, met }

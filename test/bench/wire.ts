@@ -22,6 +22,8 @@ export const SUBSCRIBE = 8
 export const SUBACK = 9
 export const UNSUBACK = 11
 
+export const disconnect = Buffer.from([0xe0, 0])
+
 /** What payloads are made of. */
 export const filler = 0x78
 
@@ -143,36 +145,41 @@ export class PacketWalker {
 
   /** Report the packets that are complete with the first `length` bytes of this chunk, then flush. */
   walk(bytes: Uint8Array, length: number, handler: PacketHandler): void {
-    let at = this.carried > 0 ? this.finishCarried(bytes, length, handler) : 0
-    while (at < length) {
-      const size = packetSize(bytes, at, length)
-      if (size === 0 || at + size > length) {
-        this.keep(bytes, at, length)
+    this.push(bytes, 0, length, handler)
+    handler.flush()
+  }
+
+  /** The same for a part of a chunk, `bytes[start]` up to, not including, `bytes[end]`, without the flush. */
+  push(bytes: Uint8Array, start: number, end: number, handler: PacketHandler): void {
+    let at = this.carried > 0 ? this.finishCarried(bytes, start, end, handler) : start
+    while (at < end) {
+      const size = packetSize(bytes, at, end)
+      if (size === 0 || at + size > end) {
+        this.keep(bytes, at, end)
         break
       }
       handler.packet(bytes, at, at + size)
       at += size
     }
-    handler.flush()
   }
 
-  /** Move bytes to the carried packet until it is whole and reported; answers how many were taken. */
-  private finishCarried(bytes: Uint8Array, length: number, handler: PacketHandler): number {
-    let at = 0
+  /** Move bytes to the carried packet until it is whole and reported; answers where the rest begins. */
+  private finishCarried(bytes: Uint8Array, start: number, end: number, handler: PacketHandler): number {
+    let at = start
     let size = packetSize(this.carry, 0, this.carried)
-    while (size === 0 && at < length) {
+    while (size === 0 && at < end) {
       this.keep(bytes, at, ++at)
       size = packetSize(this.carry, 0, this.carried)
     }
-    if (size === 0) return length
-    const end = Math.min(length, at + size - this.carried)
-    this.keep(bytes, at, end)
-    if (this.carried < size) return length
+    if (size === 0) return end
+    const wholeAt = Math.min(end, at + size - this.carried)
+    this.keep(bytes, at, wholeAt)
+    if (this.carried < size) return end
     const whole = this.carry
     this.carry = new Uint8Array(0)
     this.carried = 0
     handler.packet(whole, 0, size)
-    return end
+    return wholeAt
   }
 
   private keep(bytes: Uint8Array, start: number, end: number): void {

@@ -1,12 +1,13 @@
 /** From runs to the numbers that are printed and judged. */
 import { assert, describe, it } from "@effect/vitest"
 import { parseCores } from "../bench/affinity.ts"
-import { supports } from "../bench/brokers.ts"
-import { parseOptions } from "../bench/options.ts"
+import { belongs, supports } from "../bench/brokers.ts"
+import { compareRounds, type Round } from "../bench/comparison.ts"
+import { parseOptions, usage } from "../bench/options.ts"
 import { type Run, resultsOf } from "../bench/results.ts"
-import { type MessageScenario, scenarios } from "../bench/scenarios.ts"
+import { isDurable, type MessageScenario, roundsOf, scenarios, transportOf } from "../bench/scenarios.ts"
 import { median, quantile } from "../bench/statistics.ts"
-import { resultTable } from "../bench/table.ts"
+import { pairTable, resultTable } from "../bench/table.ts"
 import { judge } from "../bench/targets.ts"
 import { deliveriesPerMessage, filtersOf, topicsOf } from "../bench/topics.ts"
 
@@ -74,6 +75,29 @@ describe("results", () => {
     assert.include(resultTable([result!]), "not supported")
   })
 
+  it("compares handshakes as it does deliveries", () => {
+    const handshakes = (broker: Run["broker"], handshakesPerSecond: number): Run => ({
+      scenario: "tls-handshakes",
+      broker,
+      round: 1,
+      measurement: { handshakesPerSecond, cpuMicrosPerHandshake: 1e6 / handshakesPerSecond, notes: [] }
+    })
+    const [, peer] = resultsOf([handshakes("ours", 1_000), handshakes("mosquitto", 500)])
+    assert.strictEqual(peer?.oursToThis, 2)
+    assert.strictEqual(peer?.cpuToOurs, 2)
+    assert.include(resultTable([peer!]), "500 handshakes/s, 2,000 µs of CPU each")
+  })
+
+  it("says so when the generator is the limit", () => {
+    const busy = (generatorCpuShare: number, brokerCpuShare: number): string => {
+      const measurement = { deliveriesPerSecond: 1, generatorCpuShare, brokerCpuShare, notes: [] }
+      return resultTable(resultsOf([{ scenario: "1-1-qos0", broker: "ours", round: 1, measurement }]))
+    }
+    assert.include(busy(0.99, 0.6), "the generator is the limit: it took 99 % of a core, the broker 60 %")
+    assert.include(busy(0.99, 0.99), "| the generator took 99 % of a core, the broker 99 %")
+    assert.notInclude(busy(0.8, 0.99), "generator")
+  })
+
   it("keeps the reason of a run that failed", () => {
     const [result] = resultsOf([{ scenario: "idle", broker: "aedes", round: 1, error: "no" }])
     assert.strictEqual(result?.rounds, 0)
@@ -96,6 +120,15 @@ describe("scenarios", () => {
     assert.strictEqual(new Set(scenarios.map(({ name }) => name)).size, scenarios.length)
   })
 
+  it("measure brokers that keep things only where there is something to keep, and a million messages once", () => {
+    for (const scenario of scenarios) {
+      assert.strictEqual(belongs("mosquitto-persistent", scenario), isDurable(scenario))
+      assert.strictEqual(belongs("aedes-persistent", scenario), isDurable(scenario))
+      assert.isTrue(belongs("aedes", scenario))
+      assert.strictEqual(roundsOf(scenario, 3), scenario.kind === "offline" ? 1 : 3)
+    }
+  })
+
   for (const scenario of messageScenarios) {
     it(`${scenario.name}: each message is due as many deliveries as filters match it`, () => {
       const everyone = Array.from({ length: scenario.subscribers }, (_, index) => filtersOf(scenario, index))
@@ -116,7 +149,64 @@ describe("scenarios", () => {
   }
 })
 
+describe("pairs", () => {
+  const round = (number: number, here: number, there: number): Round => ({
+    scenario: "1-1-qos0",
+    round: number,
+    here: { deliveriesPerSecond: here, cpuMicrosPerDelivery: 1, notes: [] },
+    there: { deliveriesPerSecond: there, notes: [] },
+    errors: []
+  })
+
+  it("has the median of the rounds' ratios, not the ratio of the medians", () => {
+    const failed: Round = { scenario: "1-1-qos0", round: 4, errors: ["there: no"] }
+    const found = compareRounds("1-1-qos0", [round(1, 90, 100), round(2, 300, 100), round(3, 20, 10), failed])
+    assert.strictEqual(found.length, 1)
+    assert.deepInclude(found[0], { metric: "deliveriesPerSecond", rounds: 3, ratio: 2, least: 0.9, most: 3 })
+    assert.deepInclude(found[0], { here: 90, there: 100 })
+    assert.include(pairTable(found), "| 0.900 to 3.000 |")
+  })
+
+  it("has nothing to say without pairs", () => {
+    assert.deepStrictEqual(compareRounds("1-1-qos0", []), [])
+  })
+})
+
 describe("command line", () => {
+  const rowsOf = (...args: ReadonlyArray<string>) => parseOptions(args)?.scenarios ?? []
+
+  it("selects rows by name, or by a word of it", () => {
+    assert.deepStrictEqual(
+      rowsOf("--rows", "tls").map(({ name }) => name),
+      scenarios.filter((scenario) => transportOf(scenario) === "tls").map(({ name }) => name)
+    )
+    assert.isTrue(rowsOf("--rows", "durable,offline").every(isDurable))
+    assert.isTrue(rowsOf("--rows", "v5").every(({ protocol }) => protocol === 5))
+    // A name is that row only, though it is a part of others.
+    assert.strictEqual(rowsOf("--rows", "1-1-qos0").length, 1)
+    assert.strictEqual(rowsOf("--rows", "tls,tls-handshakes").length, rowsOf("--rows", "tls").length)
+    assert.strictEqual(rowsOf().length, scenarios.length)
+  })
+
+  it("pairs this checkout with another, more often and without others", () => {
+    const options = parseOptions(["--paired-with", "/elsewhere"])
+    assert.strictEqual(options?.pairedWith, "/elsewhere")
+    assert.strictEqual(options?.rounds, 9)
+    assert.deepStrictEqual(
+      options?.scenarios.map(({ name }) => name),
+      ["1-1-qos0", "10-10-qos1", "10-10-qos2"]
+    )
+    assert.throws(() => parseOptions(["--paired-with", "/elsewhere", "--brokers", "aedes"]), /brokers/)
+  })
+
+  it("tells of every row and option", () => {
+    for (const { name } of scenarios) assert.include(usage, `  ${name} `)
+    for (const option of ["rows", "brokers", "rounds", "seconds", "json", "quick", "self-test", "paired-with"]) {
+      assert.include(usage, `--${option}`)
+    }
+    assert.isUndefined(parseOptions(["--help"]))
+  })
+
   it("selects scenarios and brokers, and says what it does not know", () => {
     const options = parseOptions(["--scenario", "idle,frozen", "--brokers", "aedes", "--rounds", "2"])
     assert.deepStrictEqual(
