@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import type * as Stream from "effect/Stream"
 import type * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { BrokerStorage } from "../storage/BrokerStorage.ts"
@@ -57,7 +58,10 @@ export class Broker extends Context.Service<
     ) => Effect.Effect<void, BrokerError.BrokerError>
     /** Whether there was one. */
     readonly removeRetainedMessage: (topic: string) => Effect.Effect<boolean, BrokerError.BrokerError>
-    /** Every event, from the moment the stream runs. Message events cost speed: `eventsOf` takes what one needs. */
+    /**
+     * Every event, from the moment the stream runs until the broker has closed. Message events cost speed: `eventsOf`
+     * takes what one needs.
+     */
     readonly events: Stream.Stream<BrokerEvent.BrokerEvent>
     /** The events of these kinds; a kind is only built while somebody listens to it. */
     readonly eventsOf: <const T extends BrokerEvent.Tag>(
@@ -93,7 +97,7 @@ export class Broker extends Context.Service<
     readonly shutdown: Effect.Effect<void>
     /**
      * Shuts down, then begins anew with every setting at its default, without listeners, with what the store kept.
-     * Streams of events and messages end.
+     * Streams of events go on and tell of both; in-process subscriptions end, as clients' connections do.
      */
     readonly reset: Effect.Effect<void, BrokerError.BrokerError>
     readonly stats: Effect.Effect<BrokerMethods.BrokerStats>
@@ -107,16 +111,18 @@ export const make: Effect.Effect<
   BrokerConfig.BrokerConfig | BrokerStorage | Scope.Scope
 > = Effect.gen(function* () {
   const running = yield* RunningBroker.begin(yield* BrokerConfig.BrokerConfig)
-  const close = Effect.suspend(() => running.close)
+  // One after the other: a run that is begun while another reset stops the one before would be nobody's to end.
+  const turns = yield* Semaphore.make(1)
+  const close = turns.withPermit(Effect.suspend(() => running.close))
   // Twice: here for a start that fails half-way, and below so that it comes before the listeners' own ends.
   yield* Effect.addFinalizer(() => close)
   for (const options of running.parts.settings.listeners) yield* running.parts.listeners.start(options)
   yield* Effect.addFinalizer(() => close)
-  const again = Effect.provide(RunningBroker.begin(BrokerConfig.defaults), yield* Effect.context<BrokerStorage>())
+  const context = yield* Effect.context<BrokerStorage>()
   const reset = Effect.gen(function* () {
-    yield* running.close
-    Object.assign(running, yield* again)
-  })
+    yield* running.stop
+    Object.assign(running, yield* RunningBroker.begin(BrokerConfig.defaults, running.parts))
+  }).pipe(Effect.provide(context), turns.withPermit)
   return {
     ...BrokerMethods.listening(running),
     ...BrokerMethods.inspecting(running),

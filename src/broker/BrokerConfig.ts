@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { BrokerSettings, choices, defaults, type NumberKey, numberKeys, numbers } from "../settings/BrokerSettings.ts"
 import type { ListenerOptions } from "../transport/ListenerConfig.ts"
+import * as Settings from "../settings/Settings.ts"
 import * as ListenerUrl from "../transport/ListenerUrl.ts"
 import * as BrokerError from "./BrokerError.ts"
 
@@ -63,6 +64,7 @@ export const config: Config.Config<BrokerSettings> = Config.all({
   refusedPublish: withDefault("refusedPublish", choices.refusedPublish),
   queueQos0: flag("queueQos0"),
   recheckSubscriptions: flag("recheckSubscriptions"),
+  recheckRetained: flag("recheckRetained"),
   sessionsBoundToUserNames: flag("sessionsBoundToUserNames"),
   maskSensitiveData: flag("maskSensitiveData"),
   listenerDefaults: Config.succeed(defaults.listenerDefaults),
@@ -75,7 +77,37 @@ export const config: Config.Config<BrokerSettings> = Config.all({
 /** The prefix of the settings' names in the environment: `EFFECT_MQTT_QUEUE_MESSAGES_MAX=5000`. */
 export const ENVIRONMENT_PREFIX = "EFFECT_MQTT"
 
-/** The settings from environment variables; what `options` says wins. */
+/** Variables with the same prefix that the program reads itself. */
+export const PROGRAM_VARIABLES = ["EFFECT_MQTT_DATA_DIR", "EFFECT_MQTT_CERT_PASSWORD"] as const
+
+/** `QUEUE_QOS0` for `queueQos0`. */
+const constantCase = (name: string): string => name.replace(/([a-z\d])([A-Z])/g, "$1_$2").toUpperCase()
+
+/** Those that `config` has read. */
+const configVariables = Object.keys(BrokerSettings.fields)
+  .filter((name) => name !== "listenerDefaults")
+  .map((name) => `${ENVIRONMENT_PREFIX}_${constantCase(name)}`)
+
+const handled: ReadonlySet<string> = new Set<string>([...PROGRAM_VARIABLES, ...configVariables])
+
+/** All other variables with our prefix are settings by name too; one that is not is somebody's slip of the finger. */
+const assignRest = (settings: BrokerSettings, env: NodeJS.ProcessEnv) =>
+  Effect.gen(function* () {
+    let changed = settings
+    for (const [variable, value] of Object.entries(env)) {
+      if (!variable.startsWith(`${ENVIRONMENT_PREFIX}_`) || handled.has(variable)) continue
+      const name = variable.slice(ENVIRONMENT_PREFIX.length + 1).replaceAll("_", "")
+      const change = yield* Settings.assign(`${name}=${value}`, changed, false).pipe(
+        Effect.catchTag("UnknownSetting", ({ nearest }) =>
+          Effect.fail(new BrokerError.UnknownSetting({ name: variable, nearest }))
+        )
+      )
+      changed = Settings.change(changed, change)
+    }
+    return changed
+  }).pipe(Effect.mapError(BrokerError.of))
+
+/** The settings from environment variables, the documented ones included; what `options` says wins. */
 export const fromEnv = (options?: Partial<BrokerSettings>): Effect.Effect<BrokerSettings, BrokerError.BrokerError> =>
   Effect.suspend(() =>
     config.parse(ConfigProvider.fromEnv().pipe(ConfigProvider.constantCase, ConfigProvider.nested(ENVIRONMENT_PREFIX)))
@@ -83,6 +115,7 @@ export const fromEnv = (options?: Partial<BrokerSettings>): Effect.Effect<Broker
     Effect.mapError((error) =>
       BrokerError.of(new BrokerError.InvalidSetting({ detail: `${error.cause.message} (from the environment)` }))
     ),
+    Effect.flatMap((settings) => assignRest(settings, process.env)),
     Effect.flatMap((settings) => make({ ...settings, ...options }))
   )
 

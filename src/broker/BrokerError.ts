@@ -10,7 +10,7 @@ import * as SettingError from "../settings/SettingError.ts"
 import { InvalidSessionJson } from "../storage/SessionJson.ts"
 import * as ListenError from "../transport/ListenError.ts"
 
-export { InvalidSetting, SettingNotApplicable, UnknownSetting } from "../settings/SettingError.ts"
+export { InvalidSetting, SettingFixed, SettingNotApplicable, UnknownSetting } from "../settings/SettingError.ts"
 
 /** What was to be published or sent breaks the protocol. */
 export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("ProtocolViolation", {

@@ -44,6 +44,8 @@ export interface BrokerStats extends Readonly<Stats> {
   readonly eventsDropped: number
   /** Messages that slow in-process subscriptions lost. */
   readonly localMessagesDropped: number
+  /** About how many bytes wait to be kept by the store. Above `journalBytesMax` what would add to them is not read. */
+  readonly journalBytes: number
 }
 
 /** Fails once the broker has been shut down. */
@@ -118,7 +120,8 @@ export const inspecting = (running: Running) => ({
       ...core.stats,
       connectionsRefused: listeners.refused,
       eventsDropped: hub.dropped,
-      localMessagesDropped: local.dropped
+      localMessagesDropped: local.dropped,
+      journalBytes: core.journal.bytes
     }
   })
 })
@@ -169,8 +172,7 @@ export const messages = (running: Running) => ({
 })
 
 export const sessions = (running: Running) => ({
-  saveSession: (clientId: string) =>
-    Effect.suspend(() => SessionTransfer.save(running.parts.core, running.parts.settings, clientId)),
+  saveSession: (clientId: string) => Effect.suspend(() => SessionTransfer.save(running.parts, clientId)),
   loadSession: (json: string) => Effect.flatMap(open(running), (parts) => SessionTransfer.load(parts, json))
 })
 

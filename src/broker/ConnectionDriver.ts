@@ -23,7 +23,7 @@ const GATHERED_BYTES = 64 * 1024
 const ORDERLY = { statusCode: 0, description: "OK" } as const
 
 /** "Error decrypting data", and "MQTT protocol error": WebSocket frames are part of it [MQTT-6]. */
-const TLS_FAILED = 284
+export const TLS_FAILED = 284
 const FRAMES_WRONG = 600
 
 const statusOf = (errno: string): number => {
@@ -66,6 +66,12 @@ export class ConnectionDriver implements TransportSink {
 
   get closing(): boolean {
     return this.closeBy !== Number.POSITIVE_INFINITY
+  }
+
+  /** Before CONNECT is accepted no more than its packet may have. */
+  get gatheredBytesMax(): number | undefined {
+    const { decoder, phase } = this.connection
+    return phase === "awaiting-connect" || phase === "connecting" ? decoder.packetBytesMax : undefined
   }
 
   onData(bytes: Uint8Array): void {

@@ -2,8 +2,8 @@
  * Events to whoever asked for their kind, each subscriber with a bounded buffer of its own.
  *
  * Owns the count of subscribers a kind: the core builds a kind only while that is not zero. While somebody listens to
- * Log events, lines are made here of what happens. A subscriber that does not
- * keep up loses its oldest events, never holds up the broker, and the loss is counted.
+ * Log events, lines are made here of what happens. A subscriber that does not keep up loses its oldest events, never
+ * holds up the broker, and the loss is counted. Subscribers stay when a reset puts another run in place of one.
  */
 import * as Effect from "effect/Effect"
 import type * as Cause from "effect/Cause"
@@ -14,7 +14,7 @@ import type { BrokerSettings } from "./BrokerConfig.ts"
 import type { BrokerEvent, OfTag, ShellEvent, Tag } from "./BrokerEvent.ts"
 import * as LogEntries from "./LogEntries.ts"
 
-type LogSettings = Pick<BrokerSettings, "logLevel" | "maskSensitiveData">
+type HubSettings = Pick<BrokerSettings, "logLevel" | "maskSensitiveData" | "eventsBufferMax">
 
 interface Subscriber {
   readonly tags: ReadonlySet<Tag>
@@ -28,17 +28,24 @@ const isCoreTag = (tag: Tag): tag is CoreEvent.CoreEventTag => coreTags.has(tag)
 export class EventHub {
   /** Events that slow subscribers lost. */
   dropped = 0
-  private readonly core: CoreEvent.CoreEvents
-  private readonly settings: LogSettings
-  private readonly bufferMax: number
+  private core: CoreEvent.CoreEvents
+  private settings: HubSettings
   private readonly subscribers = new Set<Subscriber>()
   private readonly counts = new Map<Tag, number>()
   private ended = false
 
-  constructor(core: CoreEvent.CoreEvents, settings: LogSettings & { readonly eventsBufferMax: number }) {
+  constructor(core: CoreEvent.CoreEvents, settings: HubSettings) {
     this.core = core
     this.settings = settings
-    this.bufferMax = settings.eventsBufferMax
+  }
+
+  /** From now on it is another run whose events are told, to those who listened to the one before as well. */
+  follow(core: CoreEvent.CoreEvents, settings: HubSettings): void {
+    this.drain()
+    this.core = core
+    this.settings = settings
+    this.ended = false
+    this.settle()
   }
 
   /** Whether anybody listens to that kind, or a line of the log is made of it: ask before building an event. */
@@ -59,9 +66,9 @@ export class EventHub {
     this.tell(event)
   }
 
-  /** Passes on what the core told during a turn. */
-  drain(): void {
-    if (this.core.isEmpty) return
+  /** Passes on what the core told during a turn; returns whether it told anything. */
+  drain(): boolean {
+    if (this.core.isEmpty) return false
     for (const event of this.core.take()) {
       this.tell(event)
       // The documented Error event covers it; ProtocolFailure says more.
@@ -70,6 +77,7 @@ export class EventHub {
         this.deliver({ _tag: "Error", connectionId, errorCode, description })
       }
     }
+    return true
   }
 
   /** What is logged depends on settings and on who listens: looks at both again. */
@@ -86,7 +94,7 @@ export class EventHub {
   /** Events of these kinds from the moment the stream runs until the broker has closed. */
   stream<T extends Tag>(tags: ReadonlyArray<T>): Stream.Stream<OfTag<T>> {
     const subscribe = Effect.gen({ self: this }, function* () {
-      const queue = yield* Queue.sliding<BrokerEvent, Cause.Done>(this.bufferMax)
+      const queue = yield* Queue.sliding<BrokerEvent, Cause.Done>(this.settings.eventsBufferMax)
       const subscriber: Subscriber = { tags: new Set<Tag>(tags), queue }
       yield* Effect.acquireRelease(
         Effect.sync(() => this.add(subscriber)),

@@ -7,7 +7,7 @@
 import * as ConnectionId from "../core/ConnectionId.ts"
 import type * as Listener from "../transport/Listener.ts"
 import type { EventHub } from "./EventHub.ts"
-import type { HookRunner } from "./HookRunner.ts"
+import { type HookRunner, yesOrNo } from "./HookRunner.ts"
 import type { HooksService } from "./Hooks.ts"
 import type { Turn } from "./Turn.ts"
 
@@ -59,16 +59,22 @@ export class Handshakes {
       decide(certificate.accept)
       return
     }
-    this.runner.run(
-      () => ask(certificate),
-      Date.now(),
-      (outcome) => {
-        if ("failure" in outcome) this.reportNoDecision(certificate.connectionId, outcome.failure)
-        decide("decision" in outcome && outcome.decision === true)
-      }
-    )
-    // The runner's deadline may be the next one now.
-    this.turn.schedule()
+    const put = (): void => {
+      this.runner.run(
+        () => ask(certificate),
+        Date.now(),
+        (answer) => {
+          const outcome = yesOrNo(answer)
+          if ("failure" in outcome) this.reportNoDecision(certificate.connectionId, outcome.failure)
+          decide("decision" in outcome && outcome.decision)
+        }
+      )
+      // The runner's deadline may be the next one now.
+      this.turn.schedule()
+    }
+    // Who listens to the handshake hears how it went before this is asked.
+    if (this.hub.wants("SSLStatus")) setImmediate(put)
+    else put()
   }
 
   private reportNoDecision(connectionId: string, failure: string): void {

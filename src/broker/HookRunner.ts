@@ -31,20 +31,26 @@ export class HookRunner {
     this.runFork = runFork
   }
 
-  /** `done` is called at most once, before this returns if the hook does not wait. */
-  run<A>(ask: () => Effect.Effect<A, unknown>, now: number, done: (outcome: Outcome<A>) => void): void {
+  /**
+   * `done` is called at most once, before this returns if the hook does not wait. If it does, returns how to interrupt
+   * it when nobody wants its answer any more: then `done` is not called.
+   */
+  run<A>(
+    ask: () => Effect.Effect<A, unknown>,
+    now: number,
+    done: (outcome: Outcome<A>) => void
+  ): (() => void) | undefined {
     // A hook may throw while it makes its effect: suspended, that is a defect like any other.
     const fiber = this.runFork(Effect.suspend(ask))
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) {
       done(toOutcome(exit))
-      return
+      return undefined
     }
     const answer = (outcome: Outcome<A>) => {
       // Once: a late answer finds its question closed.
-      if (!this.open.delete(entry)) return
-      done(outcome)
-      if (this.open.size === 0) for (const idle of this.idleWaiters) idle()
+      if (this.open.delete(entry)) done(outcome)
+      this.tellIdle()
     }
     const entry: Open = {
       fiber,
@@ -53,6 +59,14 @@ export class HookRunner {
     }
     this.open.add(entry)
     fiber.addObserver((late) => answer(toOutcome(late)))
+    return () => {
+      if (this.open.delete(entry)) fiber.interruptUnsafe()
+      this.tellIdle()
+    }
+  }
+
+  private tellIdle(): void {
+    if (this.open.size === 0) for (const idle of this.idleWaiters) idle()
   }
 
   /** Calls `idle` when no question is open. Returns how to stop waiting. */
@@ -92,5 +106,23 @@ export class HookRunner {
   }
 }
 
+/** Of a hook that says yes or no: anything else is no decision, whatever its type promised. */
+export const yesOrNo = (outcome: Outcome<boolean>): Outcome<boolean> =>
+  "failure" in outcome || typeof outcome.decision === "boolean"
+    ? outcome
+    : { failure: "its answer is neither true nor false" }
+
 const toOutcome = <A>(exit: Exit.Exit<A, unknown>): Outcome<A> =>
-  Exit.isSuccess(exit) ? { decision: exit.value } : { failure: Cause.pretty(exit.cause) }
+  Exit.isSuccess(exit) ? { decision: exit.value } : { failure: describe(exit.cause) }
+
+/** Most characters of a failure that are told. */
+const DESCRIPTION_MAX = 4_096
+
+const describe = (cause: Cause.Cause<unknown>): string => {
+  try {
+    return Cause.pretty(cause).slice(0, DESCRIPTION_MAX)
+  } catch (_error) {
+    // What it failed with is the hook's own object, and may throw when it is looked at: refused all the same.
+    return "it failed with something that cannot be put into words"
+  }
+}

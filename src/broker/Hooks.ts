@@ -3,7 +3,11 @@
  *
  * Owns the port. Each hook is an effect that decides; one that is not given allows everything and costs nothing. A
  * hook that fails, dies, takes longer than `hookTimeoutSeconds` or answers nonsense refuses: the broker fails closed,
- * and reports it as an Error event. Hooks get what they need from the scope they are made in.
+ * and reports it as an Error event; one whose client has gone is interrupted. Hooks get what they need from the scope
+ * they are made in.
+ *
+ * Names come as clients sent them: a client id or user name may have `#`, `+` or `/` in it, so a topic filter that is
+ * made of one must be looked at before it is trusted.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -76,6 +80,10 @@ export interface HooksService {
   /** Without it every authentication method is refused with 0x8C, as it should refuse those that it does not know. */
   readonly authenticate?: ((request: Authenticate) => Effect.Effect<Decision, unknown>) | undefined
   readonly subscribe?: ((request: SubscribeRequest) => Effect.Effect<Decision, unknown>) | undefined
+  /**
+   * Asked at each stage of a message (`stage`), so that rights which were taken away hold from then on: also for wills
+   * that are due, and for retained messages when somebody new subscribes (unless `recheckRetained` is off).
+   */
   readonly publish?: ((request: PublishRequest) => Effect.Effect<Decision, unknown>) | undefined
 }
 

@@ -18,13 +18,15 @@ import * as BrokerError from "./BrokerError.ts"
 import type { RefusalReason } from "./BrokerEvent.ts"
 import type { EventHub } from "./EventHub.ts"
 import { Handshakes } from "./Handshakes.ts"
-import type { HookRunner, Outcome } from "./HookRunner.ts"
+import { type HookRunner, type Outcome, yesOrNo } from "./HookRunner.ts"
 import type { HooksService } from "./Hooks.ts"
 import type { Turn } from "./Turn.ts"
 import * as Wait from "./Wait.ts"
 
 /** "Action impossible in control's present state": a question without an answer. */
 const NO_DECISION = 211
+/** "Error verifying certificate". */
+const CERTIFICATE_DOUBTFUL = 280
 
 /** An address that was asked for: stopped and started again, another listener is there. */
 interface Place {
@@ -195,6 +197,8 @@ export class Listeners {
           errorCode: SocketErrno.codeOf(errno),
           description: `A connection could not be accepted: ${SocketErrno.describe(errno)}`
         }),
+      certificateDoubtful: (description) =>
+        this.hub.publish({ _tag: "Error", connectionId: "", errorCode: CERTIFICATE_DOUBTFUL, description }),
       preparing: (peer) => {
         const refusal = this.refusal()
         if (refusal === undefined) return this.handshakes.begin()
@@ -222,7 +226,7 @@ export class Listeners {
         Date.now(),
         (outcome) => {
           this.undecided--
-          if (this.allows(outcome)) decide(true)
+          if (this.allows(yesOrNo(outcome))) decide(true)
           else this.refuse(peer, "hook", decide)
         }
       )
@@ -240,7 +244,7 @@ export class Listeners {
   }
 
   private allows(outcome: Outcome<boolean>): boolean {
-    if ("decision" in outcome) return outcome.decision === true
+    if ("decision" in outcome) return outcome.decision
     this.hub.publish({
       _tag: "Error",
       connectionId: "",

@@ -21,7 +21,8 @@ const SESSION_TAGS = [
   "SessionRemoved",
   "Subscribed",
   "Unsubscribed",
-  "MessageDropped"
+  "MessageDropped",
+  "PublishRefused"
 ] as const satisfies ReadonlyArray<CoreEventTag>
 
 const address = ({ localHost, localPort }: { readonly localHost: string; readonly localPort: number }): string =>
@@ -70,7 +71,13 @@ export const of = (event: Told): Log | undefined => {
       return entry(2, "Session", event.connectionId, `${quote(event.clientId)} left ${quote(event.topicFilter)}`)
     case "MessageDropped": {
       const { clientId, qos, reason, topic } = event
-      return entry(2, "Session", "", `A message for ${quote(clientId)} on ${quote(topic)} at QoS ${qos}: ${reason}`)
+      const receiver = clientId === "" ? "" : ` for ${quote(clientId)}`
+      return entry(2, "Session", "", `A message${receiver} on ${quote(topic)} at QoS ${qos}: ${reason}`)
+    }
+    case "PublishRefused": {
+      const { clientId, connectionId, qos, reasonCode, stage, topic } = event
+      const words = `${quote(clientId)} may not publish on ${quote(topic)} at QoS ${qos}: ${reasonCode} (${stage})`
+      return entry(2, "Session", connectionId, words)
     }
     case "ProtocolFailure": {
       const { clientId, connectionId, description, errorCode } = event

@@ -7,6 +7,7 @@ import type * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Ask from "../core/Ask.ts"
 import type { BrokerCore } from "../core/BrokerCore.ts"
+import * as Encodable from "../protocol/Encodable.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { EventHub } from "./EventHub.ts"
 import type { HookRunner, Outcome } from "./HookRunner.ts"
@@ -15,12 +16,19 @@ import * as Hooks from "./Hooks.ts"
 /** "Action impossible in control's present state": a question without an answer. */
 const NO_DECISION = 211
 
+/** Questions put in one turn when hooks answer at once; after so many, everything else has its turn. */
+const AT_ONCE_MAX = 256
+
 export class Questions {
   private readonly core: BrokerCore
   private readonly hooks: Hooks.HooksService
   private readonly runner: HookRunner
   private readonly hub: EventHub
   private readonly schedule: () => void
+  /** How to interrupt the hooks that are deciding, by the number of their question. */
+  private readonly open = new Map<number, () => void>()
+  /** The last question that was there when events were told in the round before. */
+  private lastDeferred = 0
 
   constructor(core: BrokerCore, hooks: Hooks.HooksService, runner: HookRunner, hub: EventHub, schedule: () => void) {
     this.core = core
@@ -34,17 +42,41 @@ export class Questions {
     core.installed.publish = hooks.publish !== undefined
   }
 
-  /** Asks what the core wants to know. */
+  /**
+   * Asks what the core wants to know. What happened before a question is told before it, and who listens has a round
+   * of the event loop to hear of it: Connected comes before SessionRequest.
+   */
   drain(now: number): void {
-    // A hook that answers at once may let the core ask again: those wait for the next round.
-    const asks = this.core.asks.splice(0)
-    for (const ask of asks) {
-      this.runner.run(
-        () => this.put(ask),
-        now,
-        (outcome) => this.answered(ask, outcome)
-      )
+    for (const askId of this.core.forgotten.splice(0)) this.cancel(askId)
+    const { asks } = this.core
+    let through = Number.POSITIVE_INFINITY
+    // A hook that answers at once lets the core ask again, about the next message of the same client for example.
+    for (let count = 0; count < AT_ONCE_MAX; ) {
+      if (this.hub.drain()) through = this.lastDeferred
+      const later = asks.findIndex(({ askId }) => askId > through)
+      const due = asks.splice(0, later === -1 ? asks.length : later)
+      if (due.length === 0) break
+      count += due.length
+      for (const ask of due) this.run(ask, now)
     }
+    this.lastDeferred = asks.at(-1)?.askId ?? 0
+  }
+
+  private run(ask: Ask.Ask, now: number): void {
+    // Its client may be gone already.
+    if (!this.core.isAsked(ask.askId)) return
+    const cancel = this.runner.run(
+      () => this.put(ask),
+      now,
+      (outcome) => this.answered(ask, outcome)
+    )
+    if (cancel !== undefined) this.open.set(ask.askId, cancel)
+  }
+
+  /** Nobody waits for the answer any more: the hook need not go on. */
+  private cancel(askId: number): void {
+    this.open.get(askId)?.()
+    this.open.delete(askId)
   }
 
   private put(ask: Ask.Ask): Effect.Effect<Hooks.Decision, unknown> {
@@ -72,25 +104,35 @@ export class Questions {
   }
 
   private answered(ask: Ask.Ask, outcome: Outcome<Hooks.Decision>): void {
-    const failure = "failure" in outcome ? outcome.failure : complaint(ask, outcome.decision)
+    this.open.delete(ask.askId)
+    const checked = "failure" in outcome ? outcome : check(ask, outcome.decision)
     const refusal = ask._tag === "SessionRequest" ? ReasonCode.ServerUnavailable : ReasonCode.UnspecifiedError
-    const answer = "decision" in outcome && failure === undefined ? outcome.decision : Hooks.refuse(refusal)
-    if (failure !== undefined && this.hub.wants("Error")) {
+    if ("failure" in checked && this.hub.wants("Error")) {
       this.hub.publish({
         _tag: "Error",
         connectionId: ask.connectionId,
         errorCode: NO_DECISION,
-        description: `The ${ask._tag} hook gave no decision, so the request is refused: ${failure}`
+        description: `The ${ask._tag} hook gave no decision, so the request is refused: ${checked.failure}`
       })
     }
-    this.core.answered(ask.askId, answer, Date.now())
+    this.core.answered(ask.askId, "failure" in checked ? Hooks.refuse(refusal) : checked.decision, Date.now())
     this.schedule()
   }
 }
 
-/** What is wrong with a decision; undefined: nothing. It comes from outside: its type is a promise, not a fact. */
-const complaint = (ask: Ask.Ask, decision: Hooks.Decision | undefined): string | undefined => {
-  const reasonCode: unknown = decision?.reasonCode
+/** A copy of a decision, or what is wrong with it. It comes from outside: its type is a promise, not a fact. */
+const check = (ask: Ask.Ask, decision: Hooks.Decision): Outcome<Hooks.Decision> => {
+  try {
+    const { authenticationData, reasonCode, reasonString } = decision
+    const failure = codeFault(ask, reasonCode) ?? textFault(reasonString, authenticationData)
+    return failure === undefined ? { decision: { authenticationData, reasonCode, reasonString } } : { failure }
+  } catch (_error) {
+    // Nothing at all, or an object that throws when it is looked at.
+    return { failure: "its answer is no decision: make it with accept, grant, refuse, authenticated or proceed" }
+  }
+}
+
+const codeFault = (ask: Ask.Ask, reasonCode: unknown): string | undefined => {
   const acceptedMax = ask._tag === "Subscribe" ? ReasonCode.GrantedQoS2 : ReasonCode.Success
   const known =
     typeof reasonCode === "number" &&
@@ -99,4 +141,12 @@ const complaint = (ask: Ask.Ask, decision: Hooks.Decision | undefined): string |
       (reasonCode >= 0 && reasonCode <= acceptedMax) ||
       (reasonCode >= 0x80 && reasonCode <= 0xff))
   return known ? undefined : `its answer has no usable reason code (${String(reasonCode)})`
+}
+
+/** What goes to the client with it must be possible on the wire. */
+const textFault = (reasonString: string | undefined, authenticationData: Uint8Array | undefined) => {
+  if (reasonString === undefined && authenticationData === undefined) return undefined
+  const properties = { authenticationMethod: "", authenticationData, reasonString }
+  const fault = Encodable.encodable({ _tag: "Auth", reasonCode: ReasonCode.ContinueAuthentication, properties }, 5)
+  return fault === undefined ? undefined : "its reason string or authentication data cannot be sent to a client"
 }

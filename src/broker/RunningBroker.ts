@@ -19,6 +19,7 @@ import { JournalDriver } from "./JournalDriver.ts"
 import { Listeners } from "./Listeners.ts"
 import { LocalSubscriptions } from "./LocalSubscriptions.ts"
 import { Questions } from "./Questions.ts"
+import { QueueReader } from "./QueueReader.ts"
 import { Turn } from "./Turn.ts"
 import * as Wait from "./Wait.ts"
 
@@ -37,33 +38,39 @@ export interface Parts {
   readonly hub: EventHub
   readonly runner: HookRunner
   readonly journal: JournalDriver
+  readonly queues: QueueReader
   readonly listeners: Listeners
   readonly local: LocalSubscriptions
 }
 
-const assemble = Effect.fnUntraced(function* (settings: BrokerSettings) {
+const assemble = Effect.fnUntraced(function* (settings: BrokerSettings, former: Parts | undefined) {
   const storage = yield* BrokerStorage
   const hooks = yield* Hooks
   const runFork = Effect.runForkWith(yield* Effect.context<never>())
   const core = new BrokerCore({
     config: settings,
     journal: storage.keeps === "everything",
+    pages: storage.queued !== undefined,
     // Not guessable: who knows a client id can take its session over.
     idSeed: randomBytes(12).toString("hex"),
+    // Who listens to events across a reset never meets an id of before it again.
+    lastIds: former?.core.lastIds,
     allocate: (bytes) => Buffer.allocUnsafeSlow(bytes)
   })
   const turn = new Turn(core)
-  const hub = new EventHub(core.events, settings)
+  const hub = former?.hub ?? new EventHub(core.events, settings)
+  if (former !== undefined) hub.follow(core.events, settings)
   const runner = new HookRunner(settings.hookTimeoutSeconds, runFork)
   const questions = new Questions(core, hooks, runner, hub, turn.schedule)
   const journal = new JournalDriver(core, storage, hub, runFork, turn.schedule)
+  const queues = new QueueReader(core, storage, journal, runFork, turn.schedule)
   const listeners = new Listeners(settings, hooks, runner, turn, hub)
   const reportDefect = (connectionId: ConnectionId, defect: unknown): void => {
     const description = `The broker failed on what this client sent, and closed its connection: ${String(defect)}`
     hub.publish({ _tag: "Error", connectionId, errorCode: DEFECT, description })
     if (!hub.logs) runFork(Effect.logError(description, Cause.die(defect)))
   }
-  turn.begin({ questions, runner, journal, hub, reportDefect })
+  turn.begin({ questions, runner, journal, queues, hub, reportDefect })
   const parts: Parts = {
     settings,
     core,
@@ -71,6 +78,7 @@ const assemble = Effect.fnUntraced(function* (settings: BrokerSettings) {
     hub,
     runner,
     journal,
+    queues,
     listeners,
     local: new LocalSubscriptions(core, settings.messagesBufferMax)
   }
@@ -101,7 +109,7 @@ const restore = Effect.fnUntraced(function* ({ core, turn }: Parts) {
 
 /** Everything in its order; nothing in it waits longer than it may. */
 const shutdown = (parts: Parts): Effect.Effect<void> => {
-  const { core, hub, journal, listeners, local, runner, settings, turn } = parts
+  const { core, journal, listeners, local, queues, runner, settings, turn } = parts
   return Effect.gen(function* () {
     const deadline = Date.now() + settings.shutdownTimeoutSeconds * 1_000
     listeners.closed = true
@@ -118,9 +126,10 @@ const shutdown = (parts: Parts): Effect.Effect<void> => {
     // The last acknowledgements are out; what they stand on, and what the goodbyes changed, is kept too.
     yield* Wait.until((done) => journal.whenIdle(done), deadline - Date.now())
     turn.run()
+    runner.stop() // a will's question that nobody has answered
     journal.stop()
+    queues.stop()
     turn.stop()
-    hub.end()
     local.end()
   })
 }
@@ -128,16 +137,22 @@ const shutdown = (parts: Parts): Effect.Effect<void> => {
 /** The run that there is now: a reset puts another in its place. */
 export interface Running {
   parts: Parts
-  /** Ends it; once, however often it is asked to. */
+  /** Ends it, but for the streams of events; once, however often it is asked to. */
+  stop: Effect.Effect<void>
+  /** Ends it, and them. */
   close: Effect.Effect<void>
 }
 
-/** Begins a run with these settings and what the store kept. It listens nowhere yet. */
-export const begin = Effect.fnUntraced(function* (given: BrokerSettings) {
-  const parts = yield* assemble({ ...given })
+/**
+ * Begins a run with these settings and what the store kept. It listens nowhere yet. Whoever listened to the events of
+ * `former`, a run that has stopped, goes on with this one.
+ */
+export const begin = Effect.fnUntraced(function* (given: BrokerSettings, former?: Parts) {
+  const parts = yield* assemble({ ...given }, former)
   // Uninterruptible, because a half-done shutdown would leave the other half running.
-  const close = yield* Effect.cached(Effect.uninterruptible(shutdown(parts)))
+  const stop = yield* Effect.cached(Effect.uninterruptible(shutdown(parts)))
+  const close = Effect.uninterruptible(Effect.tap(stop, () => Effect.sync(() => parts.hub.end())))
   yield* Effect.onError(restore(parts), () => close)
-  const running: Running = { parts, close }
+  const running: Running = { parts, stop, close }
   return running
 })

@@ -86,6 +86,7 @@ export interface MessageSnapshot<State> {
 
 export interface SessionDetail extends SessionSnapshot {
   readonly incomingMessages: ReadonlyArray<MessageSnapshot<IncomingState>>
+  /** Of a queue that outgrows memory those that are in memory: `outgoingMessageCount` counts all. */
   readonly outgoingMessages: ReadonlyArray<MessageSnapshot<OutgoingState>>
 }
 

@@ -14,6 +14,7 @@ import type { EventHub } from "./EventHub.ts"
 import type { HookRunner } from "./HookRunner.ts"
 import type { JournalDriver } from "./JournalDriver.ts"
 import type { Questions } from "./Questions.ts"
+import type { QueueReader } from "./QueueReader.ts"
 
 /** The longest time a Node timer can wait. */
 const TIMER_MILLIS_MAX = 2_147_483_647
@@ -23,6 +24,7 @@ export interface Participants {
   readonly questions: Questions
   readonly runner: HookRunner
   readonly journal: JournalDriver
+  readonly queues: QueueReader
   readonly hub: EventHub
   readonly reportDefect: (connectionId: ConnectionId, defect: unknown) => void
 }
@@ -109,18 +111,24 @@ export class Turn implements Turnover {
     const { core, participants } = this
     if (participants === undefined) return
     const now = Date.now()
-    if (core.asks.length > 0) participants.questions.drain(now)
+    core.turn(now)
+    if (core.asks.length > 0 || core.forgotten.length > 0) participants.questions.drain(now)
     participants.journal.drain()
+    participants.queues.drain()
     this.flush(now)
     this.close(now)
     this.changeReading()
     participants.hub.drain()
     if (core.departing.size > 0) this.departLater()
     // What a store or hook that answers at once has caused, and what a flushed queue has refilled.
-    if (core.dirty.length > 0 || core.closes.length > 0 || core.asks.length > 0 || core.readingChanges.length > 0) {
-      this.schedule()
-    }
+    if (this.hasWork) this.schedule()
     this.arm(now)
+  }
+
+  private get hasWork(): boolean {
+    const { asks, closes, dirty, pageRequests, readingChanges } = this.core
+    const lists = dirty.length + closes.length + asks.length + readingChanges.length + pageRequests.length
+    return lists > 0 || this.core.unfinished
   }
 
   /** A round of the event loop after they were told, for who is told looks in that round. */

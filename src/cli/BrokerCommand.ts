@@ -34,7 +34,9 @@ Every limit has a safe default and a name in the environment, for example:
   ${BrokerConfig.ENVIRONMENT_PREFIX}_CONNECTIONS_MAX=1000
   ${BrokerConfig.ENVIRONMENT_PREFIX}_QUEUE_MESSAGES_MAX=5000
   ${BrokerConfig.ENVIRONMENT_PREFIX}_LISTENERS=mqtt://127.0.0.1:1883,mqtt://[::1]:1883
---set does the same on the command line, also by the documented names: --set DefaultIdleTimeout=60.
+  ${BrokerConfig.ENVIRONMENT_PREFIX}_TCP_NO_DELAY=False
+--set does the same on the command line, also by the documented names: --set DefaultIdleTimeout=60. Every name and \
+default: effect-mqtt settings.
 --set LogLevel=2 logs connections and sessions to standard error, 3 every packet too.
 A value that is out of its range stops the broker from starting, and says so.
 

@@ -56,6 +56,7 @@ export const of = (reason: BrokerErrorReason): number => {
     case "CertificateChainMissing":
     case "CertificateChainInvalid":
     case "CertificateExpired":
+    case "CertificateStatusBad":
     case "ServerCertificateMissing":
       return CANNOT_LISTEN
     case "StorageUnavailable":
@@ -63,6 +64,7 @@ export const of = (reason: BrokerErrorReason): number => {
     case "InvalidSetting":
     case "UnknownSetting":
     case "SettingNotApplicable":
+    case "SettingFixed":
       return USAGE
     default:
       return UNEXPECTED

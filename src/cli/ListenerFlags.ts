@@ -1,6 +1,7 @@
 /**
  * Where the broker listens, as flags: one plain address, or any number of URLs with one certificate for those with TLS.
  */
+import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
@@ -10,6 +11,8 @@ import * as ListenerUrl from "../transport/ListenerUrl.ts"
 
 const HOST = "127.0.0.1"
 const PORT = 1883
+/** Unlike a flag, no list of processes shows it. */
+const PASSWORD_VARIABLE = "EFFECT_MQTT_CERT_PASSWORD"
 
 /** Where a broker listens that nobody told anything. */
 export const DEFAULT: ListenerOptions = { host: HOST, port: PORT }
@@ -38,7 +41,8 @@ export const flags = {
     Flag.optional
   ),
   certPassword: Flag.Redacted("cert-password").pipe(
-    Flag.withDescription("Password of the certificate's file or of its key"),
+    Flag.withDescription(`Password of the certificate's file or of its key; better in ${PASSWORD_VARIABLE}`),
+    Flag.withFallbackConfig(Config.Redacted(PASSWORD_VARIABLE)),
     Flag.optional
   ),
   clientCa: Flag.String("client-ca").pipe(
@@ -57,24 +61,36 @@ export interface ListenerChoice {
   readonly clientCa: Option.Option<string>
 }
 
+const tlsOf = (choice: ListenerChoice, sslCertStore: ListenerDefaults["sslCertStore"]): ListenerUrl.TlsOptions => ({
+  cert: Option.getOrElse(choice.cert, () => (typeof sslCertStore === "string" ? sslCertStore : undefined)),
+  key: Option.getOrUndefined(choice.key),
+  password: Option.getOrUndefined(choice.certPassword),
+  clientCa: Option.getOrUndefined(choice.clientCa)
+})
+
+/** A certificate that no listener would use is a listener that was forgotten. */
+const uselessFlag = (choice: ListenerChoice, given: ReadonlyArray<ListenerOptions>): string | undefined => {
+  if (given.some(({ protocol }) => protocol === 1 || protocol === 3)) return undefined
+  const flag = (["cert", "key", "clientCa"] as const).find((name) => Option.isSome(choice[name]))
+  return flag === undefined ? undefined : `--${flag === "clientCa" ? "client-ca" : flag}`
+}
+
 /** The listeners that were asked for; undefined: none were; or a sentence that says what is wrong. */
 export const listeners = (
   choice: ListenerChoice,
   { sslCertStore }: ListenerDefaults
 ): ReadonlyArray<ListenerOptions> | undefined | ListenerUrl.Fault => {
   const plain = Option.isSome(choice.host) || Option.isSome(choice.port)
+  const parsed = choice.listen.map((url) => ListenerUrl.parse(url, tlsOf(choice, sslCertStore)))
+  const fault = parsed.find((each) => typeof each === "string")
+  if (fault !== undefined) return fault
+  const urls = parsed.filter((each) => typeof each !== "string")
+  const useless = uselessFlag(choice, urls)
+  if (useless !== undefined) return `${useless} is for listeners with TLS: name them with --listen mqtts://… or wss://…`
   if (choice.listen.length === 0) {
     if (!plain) return undefined
     return [{ host: Option.getOrElse(choice.host, () => HOST), port: Option.getOrElse(choice.port, () => PORT) }]
   }
   if (plain) return "Give --listen, or --host and --port, but not both."
-  const given = {
-    cert: Option.getOrElse(choice.cert, () => (typeof sslCertStore === "string" ? sslCertStore : undefined)),
-    key: Option.getOrUndefined(choice.key),
-    password: Option.getOrUndefined(choice.certPassword),
-    clientCa: Option.getOrUndefined(choice.clientCa)
-  }
-  const parsed = choice.listen.map((url) => ListenerUrl.parse(url, given))
-  const fault = parsed.find((each) => typeof each === "string")
-  return fault ?? parsed.filter((each) => typeof each !== "string")
+  return urls
 }

@@ -5,15 +5,15 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
+import { VERSION } from "../settings/Version.ts"
 import * as BackupCommand from "./BackupCommand.ts"
 import * as BrokerCommand from "./BrokerCommand.ts"
 import * as ExitCode from "./ExitCode.ts"
-
-const VERSION = "0.1.0"
+import * as SettingsCommand from "./SettingsCommand.ts"
 
 const program = Command.make("effect-mqtt").pipe(
   Command.withDescription("A typed MQTT broker for Effect. Start with: effect-mqtt broker --help"),
-  Command.withSubcommands([BrokerCommand.command, BackupCommand.command]),
+  Command.withSubcommands([BrokerCommand.command, BackupCommand.command, SettingsCommand.command]),
   Command.run({ version: VERSION }),
   Effect.provide(NodeServices.layer)
 )

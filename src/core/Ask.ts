@@ -38,18 +38,26 @@ export interface SubscribeRequest {
   readonly requestedQos: QoS
 }
 
+/** Why a message is asked about. */
+export type PublishStage = "publish" | "release" | "connect" | "will" | "retained"
+
 /**
  * Asked after topic aliases are resolved, and never for in-process messages. A message at QoS 2 is asked about when it
- * comes and again when it is released, a will when its client connects and again when it is to be published: rights may
- * have been taken away in between.
+ * comes and again when it is released, a will when its client connects and again when it is to be published, a retained
+ * message (unless `recheckRetained` is off) for each new subscription that is to have it: rights may have been taken
+ * away in between. The payload is the broker's own: it is read, not changed.
  */
 export interface PublishRequest {
   readonly _tag: "Publish"
   readonly askId: number
-  /** publish: PUBLISH, release: PUBREL, connect: the will of a CONNECT, will: a will that is due. */
-  readonly stage: "publish" | "release" | "connect" | "will"
-  /** "" for a will that is due: its connection has ended. */
+  /**
+   * publish: PUBLISH, release: PUBREL, connect: the will of a CONNECT, will: a will that is due, retained: a retained
+   * message that a new subscription is to have.
+   */
+  readonly stage: PublishStage
+  /** "" for a will that is due and a retained message: the connection that they came by may have ended. */
   readonly connectionId: ConnectionId | ""
+  /** Who published it, whenever that was. */
   readonly clientId: string
   readonly userName: string
   readonly topic: string

@@ -22,11 +22,10 @@ export const begin = (
   connection: ServerConnection,
   method: string,
   data: Uint8Array | undefined,
-  outcome: AuthenticationOutcome,
-  now: number
+  outcome: AuthenticationOutcome
 ): void => {
   connection.authentication = { method, step: 0, underway: false, outcome }
-  ask(core, connection, connection.authentication, data, now)
+  ask(core, connection, connection.authentication, data)
 }
 
 /** An AUTH packet: the next step, or the first of a new exchange. */
@@ -45,7 +44,7 @@ export const auth = (core: CoreState, connection: ServerConnection, packet: Auth
   }
   if (again) authentication.step = 0
   authentication.underway = false
-  ask(core, connection, authentication, packet.properties?.authenticationData, now)
+  ask(core, connection, authentication, packet.properties?.authenticationData)
 }
 
 /** A connected client that cannot authenticate again is disconnected [MQTT-4.12.1-2]. */
@@ -59,8 +58,7 @@ const ask = (
   core: CoreState,
   connection: ServerConnection,
   authentication: Authentication,
-  data: Uint8Array | undefined,
-  now: number
+  data: Uint8Array | undefined
 ): void => {
   const { method, step } = authentication
   const { clientId, userName, id: connectionId } = connection
@@ -85,7 +83,7 @@ const ask = (
     } else if (outcome === undefined) send(core, connection, ReasonCode.Success, method, answer.authenticationData)
     else outcome.succeeded(answer.authenticationData, later)
   }
-  Question.ask(core, connection, make, answered, now)
+  Question.ask(core, connection, make, answered)
 }
 
 const send = (

@@ -6,25 +6,21 @@
  * socket, clock or store: the shell hands over the time, empties the lists after each call, and reports back.
  */
 import * as ConnectionId from "./ConnectionId.ts"
-import type { DecodedPublish } from "../protocol/Decoder.ts"
 import { Decoder } from "../protocol/Decoder.ts"
-import type { Packet } from "../protocol/Packet.ts"
 import { ProtocolError } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import * as Topic from "../protocol/Topic.ts"
-import * as Acknowledgement from "./Acknowledgement.ts"
 import type { Answer } from "./Ask.ts"
-import * as Authenticating from "./Authenticating.ts"
 import * as Connecting from "./Connecting.ts"
 import { type CoreOptions, CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Disconnection from "./Disconnection.ts"
-import * as Frames from "./Frames.ts"
+import * as Input from "./Input.ts"
 import type { StorageState } from "./Journal.ts"
 import { Message, type Parts } from "./Message.ts"
 import { Outbox } from "./Outbox.ts"
 import * as Output from "./Output.ts"
-import * as Publishing from "./Publishing.ts"
+import type { PageRequest } from "./PageRequest.ts"
 import * as Question from "./Question.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
 import * as Routing from "./Routing.ts"
@@ -33,8 +29,7 @@ import { Session } from "./Session.ts"
 import * as SessionImage from "./SessionImage.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
-import type { StoreRecord } from "./StoreOperation.ts"
-import * as Subscriptions from "./Subscriptions.ts"
+import type { PutOutgoing, StoreRecord } from "./StoreOperation.ts"
 import * as Supervision from "./Supervision.ts"
 
 export interface LocalSubscription {
@@ -59,6 +54,9 @@ export class BrokerCore {
   get events() {
     return this.core.events
   }
+  get lastIds() {
+    return this.core.lastIds
+  }
   get stats() {
     return this.core.stats
   }
@@ -76,6 +74,12 @@ export class BrokerCore {
   }
   get asks() {
     return this.core.asks
+  }
+  get forgotten() {
+    return this.core.forgotten
+  }
+  get pageRequests() {
+    return this.core.pageRequests
   }
 
   // Snapshots.
@@ -123,13 +127,25 @@ export class BrokerCore {
     return connection
   }
 
+  /** Call it at the beginning of every turn: what the one before left to do goes on. */
+  turn(now: number): void {
+    Input.proceedDeferred(this.core, now)
+    this.settle(now)
+  }
+
+  /** Whether a turn has left something to the next. */
+  get unfinished(): boolean {
+    return this.core.deferred.size > 0
+  }
+
   /** Bytes from a client, in any chunking. They belong to the core from now on. */
   receive(connection: ServerConnection, bytes: Uint8Array, now: number): void {
     if (connection.phase === "ending" || connection.phase === "closed") return
+    const { core } = this
     connection.receivedAt = now
-    this.core.stats.bytesReceived += bytes.length
+    core.stats.bytesReceived += bytes.length
     connection.decoder.push(bytes)
-    this.proceed(connection, now)
+    Input.proceed(core, connection, now)
     this.settle(now)
   }
 
@@ -161,6 +177,11 @@ export class BrokerCore {
     this.settle(now)
   }
 
+  /** Whether somebody waits for the answer to a question. */
+  isAsked(askId: number): boolean {
+    return this.core.questions.has(askId)
+  }
+
   /** A hook's decision comes back. */
   answered(askId: number, answer: Answer, now: number): void {
     const { core } = this
@@ -178,7 +199,7 @@ export class BrokerCore {
     core.current = connection
     question.answered(answer, now)
     core.current = undefined
-    this.proceed(connection, now)
+    Input.proceed(core, connection, now)
     this.settle(now)
   }
 
@@ -200,6 +221,18 @@ export class BrokerCore {
     this.settle(now)
   }
 
+  /** Whether somebody still waits for what was asked of the store. */
+  isWanted(request: PageRequest): boolean {
+    return request.session.pageRequest === request
+  }
+
+  /** The answer of the store: messages in their order, none when there are no more. */
+  pageRead(request: PageRequest, records: ReadonlyArray<PutOutgoing>, now: number): void {
+    if (!this.isWanted(request)) return
+    Delivery.pageRead(this.core, request.session, records, now)
+    this.settle(now)
+  }
+
   storageState(state: StorageState, now: number): void {
     const { core } = this
     core.journal.storage = state
@@ -211,7 +244,7 @@ export class BrokerCore {
       core.refused.delete(connection)
       Question.letGo(core, connection, now)
       resume?.(now)
-      this.proceed(connection, now)
+      Input.proceed(core, connection, now)
     }
     this.settle(now)
   }
@@ -255,10 +288,17 @@ export class BrokerCore {
     return session ?? [...this.core.departing].find((each) => each.clientId === clientId)
   }
 
-  /** The session as it is now, connected or not; its payloads are views of the core's bytes. */
-  sessionImage(clientId: string, now: number): SessionImage.SessionImage | undefined {
+  /**
+   * The session as it is now, connected or not; its payloads are views of the core's bytes. Undefined when `stored` is
+   * not that part of its queue which is only in the store, or there is no such session.
+   */
+  sessionImage(
+    clientId: string,
+    stored: ReadonlyArray<PutOutgoing>,
+    now: number
+  ): SessionImage.SessionImage | undefined {
     const session = this.sessionOf(clientId)
-    return session === undefined ? undefined : SessionImage.take(session, now)
+    return session === undefined ? undefined : SessionImage.take(session, stored, now)
   }
 
   /** Puts a session in, whole, in place of the one that its client id has; or says why not, and nothing has changed. */
@@ -331,90 +371,6 @@ export class BrokerCore {
     this.settle(now)
   }
 
-  /** Handles every packet that is complete, in order, until the connection must wait or ends. */
-  private proceed(connection: ServerConnection, now: number): void {
-    const { core } = this
-    const { decoder } = connection
-    const before = core.journal.sequence
-    const framed = core.events.frames !== "none"
-    core.current = connection
-    while (!connection.holding && connection.waitsFor === 0) {
-      const packet = decoder.next()
-      if (packet === undefined) {
-        if (decoder.error !== undefined) Disconnection.fail(core, connection, decoder.error, now)
-        break
-      }
-      if (framed) Frames.tell(core.events, connection, "received", packet)
-      this.handle(connection, packet, now)
-    }
-    core.current = undefined
-    if (core.journal.sequence !== before) Output.waitForRoom(core, connection)
-    SlowConsumer.boundAnswers(core, connection)
-  }
-
-  private handle(connection: ServerConnection, packet: Packet | DecodedPublish, now: number): void {
-    const { core } = this
-    const { session } = connection
-    if (session === undefined || connection.phase !== "connected") {
-      this.handleUnconnected(connection, packet, now)
-      return
-    }
-    switch (packet._tag) {
-      case "Publish":
-        // The decoder gives every PUBLISH as a DecodedPublish.
-        Publishing.publish(core, connection, session, packet as DecodedPublish, now)
-        return
-      case "PubAck":
-        Acknowledgement.pubAck(core, connection, session, packet, now)
-        return
-      case "PubRec":
-        Acknowledgement.pubRec(core, connection, session, packet, now)
-        return
-      case "PubRel":
-        Publishing.pubRel(core, connection, session, packet, now)
-        return
-      case "PubComp":
-        Acknowledgement.pubComp(core, connection, session, packet, now)
-        return
-      case "PingReq":
-        Output.send(core, connection, { _tag: "PingResp" })
-        return
-      case "Subscribe":
-        Subscriptions.subscribe(core, connection, session, packet, now)
-        return
-      case "Unsubscribe":
-        Subscriptions.unsubscribe(core, connection, session, packet, now)
-        return
-      case "Disconnect":
-        Disconnection.byClient(core, connection, packet, now)
-        return
-      default:
-        this.handleUnexpected(connection, packet, now)
-    }
-  }
-
-  private handleUnconnected(connection: ServerConnection, packet: Packet | DecodedPublish, now: number): void {
-    if (connection.phase === "ending" || connection.phase === "closed") return
-    // During an authentication a client may also give up [MQTT-3.1.2-30].
-    if (packet._tag === "Disconnect" && connection.phase === "connecting") {
-      Disconnection.byClient(this.core, connection, packet, now)
-    } else this.handleUnexpected(connection, packet, now)
-  }
-
-  /** CONNECT, first or not, a step of authentication, or a packet that only a server sends. */
-  private handleUnexpected(connection: ServerConnection, packet: Packet | DecodedPublish, now: number): void {
-    if (packet._tag === "Connect") {
-      Connecting.connect(this.core, connection, packet, now)
-      return
-    }
-    if (packet._tag === "Auth") {
-      Authenticating.auth(this.core, connection, packet, now)
-      return
-    }
-    const error = new ProtocolError(0x82, `The broker does not expect ${packet._tag} here [MQTT-3.1.0-1].`)
-    Disconnection.fail(this.core, connection, error, now)
-  }
-
   /** Shows a connection what has become durable. */
   private release(connection: ServerConnection, now: number): void {
     const { core } = this
@@ -430,7 +386,7 @@ export class BrokerCore {
     if (!wasConnected && connection.phase === "connected") {
       Question.letGo(core, connection, now)
       Connecting.redeliver(core, connection, now)
-      this.proceed(connection, now)
+      Input.proceed(core, connection, now)
     }
   }
 
@@ -439,7 +395,7 @@ export class BrokerCore {
     const { continuing, overflowing } = this.core
     while (continuing.length > 0 || overflowing.length > 0) {
       const publisher = continuing.pop()
-      if (publisher !== undefined) this.proceed(publisher, now)
+      if (publisher !== undefined) Input.proceed(this.core, publisher, now)
       const connection = overflowing.pop()
       if (connection !== undefined) {
         Disconnection.end(this.core, connection, ReasonCode.QuotaExceeded, "The queue of this session is full.", now)

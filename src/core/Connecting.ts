@@ -44,15 +44,16 @@ export const connect = (core: CoreState, connection: ServerConnection, packet: C
     return
   }
   connection.clientId = packet.clientId === "" ? freeClientId(core) : packet.clientId
-  connection.userName = packet.userName ?? ""
+  connection.userName = connection.info.userName ?? packet.userName ?? ""
   connection.phase = "connecting"
+  connection.connectNumber = core.nextConnectNumber()
   const method = packet.properties?.authenticationMethod
   if (method === undefined) decide(core, connection, packet, now)
-  else authenticate(core, connection, packet, method, now)
+  else authenticate(core, connection, packet, method)
 }
 
 const decide = (core: CoreState, connection: ServerConnection, packet: Connect, now: number): void => {
-  if (core.installed.sessionRequest) askPermission(core, connection, packet, now)
+  if (core.installed.sessionRequest) askPermission(core, connection, packet)
   else permitted(core, connection, packet, now)
 }
 
@@ -66,10 +67,12 @@ const permitted = (core: CoreState, connection: ServerConnection, packet: Connec
   const answered = ({ reasonCode, reasonString }: Answer, later: number): void => {
     const refusal = refusalOf(core, packet)
     if (refusal !== undefined) refuse(core, connection, refusal, undefined, later)
-    else if (ReasonCode.isFailure(reasonCode)) refuse(core, connection, refusalCode(reasonCode), reasonString, later)
-    else resume(core, connection, packet, later)
+    else if (ReasonCode.isFailure(reasonCode)) {
+      PublishPermission.refused(core, "connect", connection.id, connection, will, reasonCode)
+      refuse(core, connection, refusalCode(reasonCode), reasonString, later)
+    } else resume(core, connection, packet, later)
   }
-  PublishPermission.ask(core, connection, "connect", will, will.topic, answered, now)
+  PublishPermission.ask(core, connection, "connect", will, will.topic, answered)
 }
 
 const resume = (core: CoreState, connection: ServerConnection, packet: Connect, now: number): void => {
@@ -87,13 +90,7 @@ const resume = (core: CoreState, connection: ServerConnection, packet: Connect, 
 }
 
 /** [MQTT-4.12.0-1]: whoever named a method proves itself first; who may connect at all is asked after that. */
-const authenticate = (
-  core: CoreState,
-  connection: ServerConnection,
-  packet: Connect,
-  method: string,
-  now: number
-): void => {
+const authenticate = (core: CoreState, connection: ServerConnection, packet: Connect, method: string): void => {
   const outcome = {
     succeeded: (data: Uint8Array | undefined, later: number) => {
       connection.authenticationData = data
@@ -105,7 +102,7 @@ const authenticate = (
     refused: ({ reasonCode, reasonString }: Answer, later: number) =>
       refuse(core, connection, refusalCode(reasonCode), reasonString, later)
   }
-  Authenticating.begin(core, connection, method, packet.properties?.authenticationData, outcome, now)
+  Authenticating.begin(core, connection, method, packet.properties?.authenticationData, outcome)
 }
 
 /** A hook may refuse with any code; one that CONNACK does not have becomes "unspecified". */
@@ -148,7 +145,7 @@ const requestedExpiry = (packet: Connect): number => {
   return packet.cleanStart ? 0 : NEVER_EXPIRES
 }
 
-const askPermission = (core: CoreState, connection: ServerConnection, packet: Connect, now: number): void => {
+const askPermission = (core: CoreState, connection: ServerConnection, packet: Connect): void => {
   const { clientId, userName, id: connectionId } = connection
   const make = (askId: number) =>
     ({
@@ -169,7 +166,7 @@ const askPermission = (core: CoreState, connection: ServerConnection, packet: Co
     else if (!ReasonCode.isFailure(reasonCode)) permitted(core, connection, packet, later)
     else refuse(core, connection, refusalCode(reasonCode), reasonString, later)
   }
-  Question.ask(core, connection, make, answered, now)
+  Question.ask(core, connection, make, answered)
 }
 
 /** A CONNACK that refuses says Session Present 0 [MQTT-3.2.2-6], and the connection ends [MQTT-3.2.2-7]. */
@@ -196,6 +193,11 @@ const accept = (
   const { clientId } = connection
   const before = core.journal.sequence
   const former = core.sessions.get(clientId)
+  if (former?.owner !== undefined && former.owner.connectNumber > connection.connectNumber) {
+    // A hook kept this one waiting while its client connected again: the older must not take over the newer.
+    refuse(core, connection, ReasonCode.ServerUnavailable, "A newer connection of this client has been accepted.", now)
+    return
+  }
   if (former?.owner !== undefined) {
     // [MQTT-3.1.4-3]
     Disconnection.end(
@@ -215,10 +217,9 @@ const accept = (
   const sessionPresent = session !== undefined
   session ??= Sessions.create(core, clientId)
   Sessions.resumed(core, session, now)
-  const wasDurable = session.durable
   negotiate(core, connection, session, packet, now)
   // From now on it ends with its connection, and a crash is such an end.
-  if (wasDurable && !session.durable) SessionJournal.removeSession(core, session, true)
+  if (!session.kept) SessionJournal.removeSession(core, session)
   connection.session = session
   session.owner = connection
   session.userName = connection.userName

@@ -45,12 +45,21 @@ export interface CoreConfig {
   readonly queueMessagesMax: number
   /** Most payload and topic bytes waiting in one session's queue. */
   readonly queueBytesMax: number
+  /** About so many bytes of one session's queue are in memory; the rest waits in the store, if there is one. */
+  readonly queueMemoryBytesMax: number
+  /** About so many bytes of all queues together are in memory; beyond, a store keeps even short ones. */
+  readonly queuesMemoryBytesMax: number
   /** What happens to a message that finds the queue full. */
   readonly queueOverflow: QueueOverflow
   /** Whether a 3.1 or 3.1.1 client's refused message is acknowledged and dropped, or closes its connection. */
   readonly refusedPublish: RefusedPublish
   /** Whether the subscriptions of a session are put to the subscribe hook again when its client comes back. */
   readonly recheckSubscriptions: boolean
+  /**
+   * Whether each retained message of a client is put to the publish hook again, one after the other, before a new
+   * subscription gets it.
+   */
+  readonly recheckRetained: boolean
   /** Whether QoS 0 messages are kept for sessions that are offline. */
   readonly queueQos0: boolean
   /** Most bytes waiting for one connection's socket. Beyond: QoS 0 is dropped and counted, QoS 1 and 2 queue. */
@@ -61,6 +70,8 @@ export interface CoreConfig {
   readonly bufferedBytesMax: number
   /** Longest time, in milliseconds, that a publisher is not read because a healthy consumer is behind. */
   readonly pauseMillisMax: number
+  /** About so many packets and deliveries are handled before other connections are heard; the rest follows. */
+  readonly workPerTurnMax: number
   /** Most retained messages, with two levels of its own each on average. Beyond: 0x97. */
   readonly retainedMessagesMax: number
   readonly retainedBytesMax: number
@@ -86,14 +97,18 @@ export const defaults: CoreConfig = {
   inflightMax: 1_000,
   queueMessagesMax: 1_000,
   queueBytesMax: 16 * 1024 * 1024,
+  queueMemoryBytesMax: 1024 * 1024,
+  queuesMemoryBytesMax: 256 * 1024 * 1024,
   queueOverflow: "drop-newest",
   refusedPublish: "acknowledge",
   recheckSubscriptions: true,
+  recheckRetained: true,
   queueQos0: false,
   outboxBytesMax: 8 * 1024 * 1024,
   drainTimeoutSeconds: 30,
   bufferedBytesMax: 256 * 1024 * 1024,
   pauseMillisMax: 1_000,
+  workPerTurnMax: 100_000,
   retainedMessagesMax: 1_000_000,
   retainedBytesMax: 256 * 1024 * 1024,
   topicAliasMaximum: 64,

@@ -6,6 +6,7 @@
  */
 import type { ConnectionId } from "./ConnectionId.ts"
 import type { QoS } from "../protocol/Packet.ts"
+import type { PublishStage } from "./Ask.ts"
 import type { IncomingState, OutgoingState } from "./MessageState.ts"
 
 export interface MessageMetadata {
@@ -102,13 +103,44 @@ export interface MessageSent {
   readonly messageId: number
 }
 
-/** A message was not delivered to one client: its outbox or queue was full, or the message is too large for it. */
+/**
+ * A message was not delivered to one client: its outbox or queue was full, the message is too large for it, and the
+ * like. Or it was not retained, because there is no room for one more: then new subscriptions do without it.
+ */
 export interface MessageDropped {
   readonly _tag: "MessageDropped"
+  /** "": no single client's; of a shared subscription that nobody could be sent it for, or not retained. */
   readonly clientId: string
   readonly topic: string
   readonly qos: QoS
-  readonly reason: "outbox-full" | "queue-full" | "too-large" | "expired" | "offline" | "unsubscribed" | "interrupted"
+  readonly reason:
+    | "outbox-full"
+    | "queue-full"
+    | "too-large"
+    | "expired"
+    | "offline"
+    | "unsubscribed"
+    | "interrupted"
+    | "not-retained"
+}
+
+/**
+ * A client's message goes nowhere, because the hook or the broker refuses it; at stage "retained", one that it
+ * published earlier does not go to a new subscription.
+ */
+export interface PublishRefused {
+  readonly _tag: "PublishRefused"
+  /** "" for a will that is due and a retained message. */
+  readonly connectionId: ConnectionId | ""
+  /** Who published it. */
+  readonly clientId: string
+  readonly userName: string
+  readonly stage: PublishStage
+  readonly topic: string
+  readonly qos: QoS
+  readonly retain: boolean
+  /** 0x80 and above, as the hook gave it: the client may have been told another, or none. */
+  readonly reasonCode: number
 }
 
 /** A client broke the protocol; `errorCode` is the documented 600 or 601. */
@@ -135,6 +167,7 @@ export type CoreEvent =
   | OutgoingMessageStatus
   | MessageSent
   | MessageDropped
+  | PublishRefused
   | ProtocolFailure
 
 export type CoreEventTag = CoreEvent["_tag"]
@@ -161,6 +194,7 @@ export const tags: ReadonlyArray<CoreEventTag> = [
   "OutgoingMessageStatus",
   "MessageSent",
   "MessageDropped",
+  "PublishRefused",
   "ProtocolFailure"
 ]
 

@@ -11,7 +11,10 @@ import { CoreEvents } from "./CoreEvent.ts"
 import { Deadlines } from "./Deadlines.ts"
 import { Journal } from "./Journal.ts"
 import { Message } from "./Message.ts"
+import type { MemoryUse } from "./MessageList.ts"
 import { OutboxPool } from "./Outbox.ts"
+import type { PageRequest } from "./PageRequest.ts"
+import type { RetainedCheck } from "./RetainedCheck.ts"
 import { RetainedTree } from "./RetainedTree.ts"
 import { Router } from "./Router.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
@@ -22,10 +25,20 @@ export interface CoreOptions {
   readonly config: CoreConfig
   /** False: the store keeps nothing, so nothing is journalled and no acknowledgement waits. */
   readonly journal: boolean
+  /** Whether the store can be asked for waiting messages: then long queues are not kept in memory. */
+  readonly pages: boolean
   /** In front of client ids that the broker assigns; the shell draws it at random. */
   readonly idSeed: string
+  /** The last ones that were given in the same process before; undefined: none were. */
+  readonly lastIds?: LastIds | undefined
   /** Makes outbox buffers; their contents need not be zero. */
   readonly allocate: (bytes: number) => Uint8Array
+}
+
+/** What the numbers of connections and messages go on from. */
+export interface LastIds {
+  readonly connection: number
+  readonly message: number
 }
 
 /** Counters since the start; plain numbers, read by the shell's metrics. */
@@ -61,8 +74,13 @@ export class CoreState {
   readonly installed: Installed = { authenticate: false, sessionRequest: false, subscribe: false, publish: false }
   readonly events = new CoreEvents()
   readonly journal: Journal
+  readonly pages: boolean
+  /** What waits in memory for all sessions together. */
+  readonly queueMemory: MemoryUse = { bytes: 0 }
   readonly router = new Router()
   readonly retained = new RetainedTree<Message>()
+  /** Sessions whose retained messages are being asked about. */
+  readonly retainedChecks = new Map<Session, RetainedCheck>()
   readonly sessions = new Map<string, Session>()
   /** Removed, and shown until whoever was told of it has looked. */
   readonly departing = new Set<Session>()
@@ -87,6 +105,9 @@ export class CoreState {
   readonly closes: Array<Close> = []
   readonly readingChanges: Array<ServerConnection> = []
   readonly asks: Array<Ask> = []
+  /** Questions whose answer nobody waits for any more, by their number. */
+  readonly forgotten: Array<number> = []
+  readonly pageRequests: Array<PageRequest> = []
   readonly questions = new Map<number, Question>()
   /** Connections with something behind their gate, or not read because the journal is too long. */
   readonly gated = new Set<ServerConnection>()
@@ -103,6 +124,11 @@ export class CoreState {
   /** Publishers that need not wait for a reader any more: their input goes on when the call at hand is done. */
   readonly continuing: Array<ServerConnection> = []
 
+  /** Packets and deliveries handled in this turn of the shell. */
+  work = 0
+  /** Connections whose input goes on in the next turn, because this one has done enough. */
+  readonly deferred = new Set<ServerConnection>()
+
   /** The connection whose input is being handled: who is paused when a consumer falls behind. */
   current: ServerConnection | undefined = undefined
   /** Bytes that sockets have not accepted, all connections together. */
@@ -112,13 +138,21 @@ export class CoreState {
   private messageIds = 0
   private connectionIds = 0
   private askIds = 0
+  private connectNumbers = 0
   private clientIds = 0
 
   constructor(options: CoreOptions) {
     this.config = options.config
     this.idSeed = options.idSeed
+    this.connectionIds = options.lastIds?.connection ?? 0
+    this.messageIds = options.lastIds?.message ?? 0
     this.journal = new Journal(options.journal)
+    this.pages = options.journal && options.pages
     this.pool = new OutboxPool(options.allocate)
+  }
+
+  get lastIds(): LastIds {
+    return { connection: this.connectionIds, message: this.messageIds }
   }
 
   nextMessageId(): number {
@@ -127,6 +161,10 @@ export class CoreState {
 
   nextConnectionId(): ConnectionId.ConnectionId {
     return ConnectionId.fromNumber(++this.connectionIds)
+  }
+
+  nextConnectNumber(): number {
+    return ++this.connectNumbers
   }
 
   nextAskId(): number {

@@ -11,12 +11,14 @@ import * as MessageEvents from "./MessageEvents.ts"
 import { outgoingAfter } from "./MessageState.ts"
 import { Outgoing } from "./Outgoing.ts"
 import * as Output from "./Output.ts"
+import * as Paging from "./Paging.ts"
 import { merge, type Receiver, type Route } from "./Router.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
 import type { Member, SharedGroup } from "./SharedGroup.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
+import type { PutOutgoing } from "./StoreOperation.ts"
 
 /** From this payload on a message to several receivers is kept, so that their outboxes can share it. */
 const SHARED_BYTES = 8 * 1024
@@ -26,6 +28,7 @@ export const deliverAll = (core: CoreState, passing: Message, route: Route, now:
   const { receivers, groups } = route
   const count = receivers.length + groups.length
   if (count === 0) return 0
+  core.work += count
   const message = count > 1 && passing.bytes >= SHARED_BYTES ? passing.keep(core.slab) : passing
   for (let index = 0; index < receivers.length; index++) {
     const receiver = receivers[index]!
@@ -261,7 +264,11 @@ const enqueue = (core: CoreState, session: Session, next: Outgoing, now: number)
   // A message larger than the whole queue would push out all the others, and then itself.
   const makesRoom = queueOverflow === "drop-oldest" && next.message.bytes <= queueBytesMax
   while (!hasRoom(core, session, next)) {
-    const oldest = makesRoom ? queue.shift() : undefined
+    const oldest = makesRoom ? queue.dropOldest() : undefined
+    if (oldest === true) {
+      Paging.refill(core, session)
+      continue
+    }
     if (oldest === undefined) {
       drop(core, session.clientId, next.message.topic, next.qos, "queue-full")
       if (queueOverflow === "disconnect" && session.connection !== undefined) {
@@ -274,6 +281,7 @@ const enqueue = (core: CoreState, session: Session, next: Outgoing, now: number)
   }
   queue.push(next)
   SessionJournal.putOutgoing(core, session, next)
+  Paging.bound(core, session)
   // At QoS 0 all is told when it is sent.
   if (core.events.messages && next.qos > 0) MessageEvents.waiting(core, session, next)
 }
@@ -294,7 +302,7 @@ export const pump = (core: CoreState, session: Session, now: number): void => {
   const { connection, queue } = session
   if (connection === undefined) return
   if (connection.unsent !== undefined) resendUnsent(core, session, connection, connection.unsent, now)
-  while (queue.length > 0 && mayTransmit(core, session, connection, now)) {
+  while (queue.head.length > 0 && mayTransmit(core, session, connection, now)) {
     const next = queue.shift()!
     if (next.message.isExpired(now)) {
       SessionJournal.removeOutgoing(core, session, next)
@@ -303,6 +311,18 @@ export const pump = (core: CoreState, session: Session, now: number): void => {
     }
     transmit(core, session, connection, next, false, now)
   }
+  if (queue.stored !== undefined) Paging.refill(core, session)
+}
+
+/** Waiting messages were read from the store. */
+export const pageRead = (core: CoreState, session: Session, records: ReadonlyArray<PutOutgoing>, now: number): void => {
+  for (const { reason, record } of Paging.pageRead(core, session, records, now)) {
+    SessionJournal.removeOutgoing(core, session, record)
+    drop(core, session.clientId, record.message.topic, record.qos, reason)
+  }
+  if (records.length === 0 || session.queue.stored?.count === 0) Paging.finish(core, session)
+  if (session.connection === undefined) Paging.refill(core, session)
+  else pump(core, session, now)
 }
 
 /**

@@ -136,6 +136,7 @@ export const gone = (
 
 const detach = (core: CoreState, connection: ServerConnection, withWill: boolean, now: number): void => {
   core.deadlines.cancel(connection)
+  core.deferred.delete(connection)
   Question.forget(core, connection)
   connection.holding = false
   connection.dropGate()

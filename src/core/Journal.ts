@@ -5,6 +5,7 @@
  * therefore atomic. What waits for a sequence is the business of `Gate.ts`. With `enabled` false nothing is recorded
  * and every gate is open: the packet path pays one branch.
  */
+import * as Content from "./Content.ts"
 import type { StoredMessage, StoreOperation } from "./StoreOperation.ts"
 
 export type StorageState = "ok" | "full" | "failed"
@@ -89,10 +90,7 @@ const contentBytes = (operation: StoreOperation): number => {
   }
 }
 
-const messageBytes = ({ payload, properties, topic }: StoredMessage): number => {
-  let bytes = topic.length + payload.length
-  if (properties === undefined) return bytes
-  for (const [name, value] of properties.userProperties ?? []) bytes += name.length + value.length
-  bytes += (properties.correlationData?.length ?? 0) + (properties.contentType?.length ?? 0)
-  return bytes + (properties.responseTopic?.length ?? 0)
+const messageBytes = (message: StoredMessage): number => {
+  const { origin } = message
+  return Content.bytesOf(message) + (origin === undefined ? 0 : origin.clientId.length + origin.userName.length)
 }

@@ -16,7 +16,7 @@ import * as AliasedPublish from "./AliasedPublish.ts"
 import type { Outbox } from "./Outbox.ts"
 import type { OutgoingAliases } from "./OutgoingAliases.ts"
 import type { Slab } from "./Slab.ts"
-import type { StoredMessage } from "./StoreOperation.ts"
+import type { Origin, StoredMessage } from "./StoreOperation.ts"
 
 /** Kept frames from this size on are shared by outboxes instead of copied to each: a copy of 8 KiB costs about as much
  * as the extra buffer in a gathered write. */
@@ -47,6 +47,8 @@ export class Message {
   properties: Properties | undefined = undefined
   /** The session it came from, for No Local [MQTT-3.8.3-3]. */
   publisher: object | undefined = undefined
+  /** Of a retained message: the client it came from, which outlives the session and a restart. */
+  origin: Origin | undefined = undefined
   /** Milliseconds since the epoch. */
   receivedAt = 0
   /** Milliseconds since the epoch; 0: does not expire. */
@@ -119,6 +121,7 @@ export class Message {
   static fromStored(stored: StoredMessage): Message {
     const message = Message.fromParts(stored, stored.messageId, undefined, stored.receivedAt)
     message.expiresAt = stored.expiresAt
+    message.origin = stored.origin
     return message
   }
 

@@ -1,33 +1,51 @@
 /**
- * Messages that wait for one session, oldest first, with the bytes they hold.
+ * Messages that wait in memory for one session, oldest first, with the bytes they hold.
  *
- * Owns order and size; what happens when it is full is decided by `Delivery.ts`.
+ * Owns order and size. What waits in the store instead, and what happens when there is no room, is not known here.
  */
+import { OBJECT_BYTES } from "./Content.ts"
 import type { Outgoing } from "./Outgoing.ts"
 
-export class OutboundQueue {
+/** What all lists of a broker take together. */
+export interface MemoryUse {
+  bytes: number
+}
+
+const memoryOf = ({ message }: Outgoing): number => message.bytes + OBJECT_BYTES
+
+export class MessageList {
   bytes = 0
   /** How many of them are at QoS 0. */
   atQos0 = 0
+  /** How many of them came by a shared subscription. */
+  shared = 0
   /** Nothing here expires earlier, in milliseconds since the epoch. */
   private expiresFrom = Number.POSITIVE_INFINITY
   private items: Array<Outgoing | undefined> = []
   private head = 0
+  private readonly memory: MemoryUse
+
+  constructor(memory: MemoryUse) {
+    this.memory = memory
+  }
+
+  /** What they take, with their objects. */
+  get memoryBytes(): number {
+    return this.bytes + this.length * OBJECT_BYTES
+  }
 
   get length(): number {
     return this.items.length - this.head
   }
 
   push(outgoing: Outgoing): void {
-    const { expiresAt } = outgoing.message
+    const { bytes, expiresAt } = outgoing.message
     this.items.push(outgoing)
-    this.bytes += outgoing.message.bytes
+    this.bytes += bytes
+    this.memory.bytes += memoryOf(outgoing)
     if (outgoing.qos === 0) this.atQos0++
+    if (outgoing.sharedFilter !== undefined) this.shared++
     if (expiresAt !== 0 && expiresAt < this.expiresFrom) this.expiresFrom = expiresAt
-  }
-
-  peek(): Outgoing | undefined {
-    return this.items[this.head]
   }
 
   shift(): Outgoing | undefined {
@@ -35,7 +53,9 @@ export class OutboundQueue {
     if (first === undefined) return undefined
     this.items[this.head++] = undefined
     this.bytes -= first.message.bytes
+    this.memory.bytes -= memoryOf(first)
     if (first.qos === 0) this.atQos0--
+    if (first.sharedFilter !== undefined) this.shared--
     if (this.head === this.items.length) this.clear()
     else if (this.head > 1_024 && this.head * 2 > this.items.length) {
       this.items = this.items.slice(this.head)
@@ -46,15 +66,7 @@ export class OutboundQueue {
 
   /** Takes out what has expired, oldest first. Looks at all only when there may be something. */
   takeExpired(now: number): ReadonlyArray<Outgoing> {
-    if (now < this.expiresFrom) return []
-    const all = [...this]
-    this.clear()
-    const expired: Array<Outgoing> = []
-    for (const outgoing of all) {
-      if (outgoing.message.isExpired(now)) expired.push(outgoing)
-      else this.push(outgoing)
-    }
-    return expired
+    return now < this.expiresFrom ? [] : this.takeOut(({ message }) => !message.isExpired(now))
   }
 
   /** Takes out what is not wanted any more. */
@@ -69,11 +81,22 @@ export class OutboundQueue {
     return unwanted
   }
 
+  /** Takes out the newest, so that those that are left take no more than `bytesMax`. */
+  takeBeyond(bytesMax: number): ReadonlyArray<Outgoing> {
+    let left = bytesMax
+    return this.takeOut((outgoing) => {
+      left -= memoryOf(outgoing)
+      return left >= 0
+    })
+  }
+
   clear(): void {
+    this.memory.bytes -= this.memoryBytes
     this.items = []
     this.head = 0
     this.bytes = 0
     this.atQos0 = 0
+    this.shared = 0
     this.expiresFrom = Number.POSITIVE_INFINITY
   }
 

@@ -90,7 +90,7 @@ export const acknowledge = (
   sendWhenDurable(core, connection, sequence, packet, released, now)
 }
 
-export const isHeld = (core: CoreState, connection: ServerConnection, sequence: number): boolean =>
+const isHeld = (core: CoreState, connection: ServerConnection, sequence: number): boolean =>
   (sequence > core.journal.durable || connection.gated) && connection.gate.holdsPacket(sequence, core.journal.durable)
 
 /** The connection has something behind its gate: above the journal's bound it is not read. */

@@ -1,16 +1,18 @@
 /**
- * Whether a client may publish a message: put to the hook when it comes, when it is released, and for wills.
+ * Whether a client may publish a message: put to the hook when it comes, when it is released, for wills, and for
+ * retained messages when they go to a new subscription.
  *
- * Owns what the question says. What happens to the message is the asker's business. Called only while the hook is
- * installed.
+ * Owns what the question and the event of a refusal say. What happens to the message is the asker's business. Nothing
+ * is asked but while the hook is installed.
  */
 import type { QoS } from "../protocol/Packet.ts"
 import type { Properties } from "../protocol/Property.ts"
-import type { Answer, PublishRequest } from "./Ask.ts"
+import type { Answer, PublishRequest, PublishStage } from "./Ask.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Question from "./Question.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
+import type { Origin } from "./StoreOperation.ts"
 
 interface Publication {
   readonly topic: string
@@ -24,7 +26,7 @@ type Answered = (answer: Answer, now: number) => void
 
 const request = (
   askId: number,
-  stage: PublishRequest["stage"],
+  stage: PublishStage,
   who: Pick<PublishRequest, "connectionId" | "clientId" | "userName">,
   { payload, properties, qos, retain, topic }: Publication
 ): PublishRequest => ({ _tag: "Publish", askId, stage, ...who, topic, payload, qos, retain, properties })
@@ -36,22 +38,44 @@ export const ask = (
   stage: "publish" | "release" | "connect",
   publication: Publication,
   topic: string,
-  answered: Answered,
-  now: number
+  answered: Answered
 ): void => {
   const { clientId, id: connectionId, userName } = connection
   const { payload, properties, qos, retain } = publication
   const resolved = { topic, payload, qos, retain, properties }
   const make = (askId: number) => request(askId, stage, { connectionId, clientId, userName }, resolved)
-  Question.ask(core, connection, make, answered, now)
+  Question.ask(core, connection, make, answered)
 }
 
 /** Asks for a will that is due; nobody waits for it. */
-export const askForWill = (core: CoreState, session: Session, will: Publication, answered: Answered): void => {
-  const { clientId, userName } = session
-  Question.askUnattended(
-    core,
-    (askId) => request(askId, "will", { connectionId: "", clientId, userName }, will),
-    answered
-  )
+export const askForWill = (core: CoreState, session: Session, will: Publication, answered: Answered): void =>
+  askFor(core, "will", session, will, answered)
+
+/** Asks for a retained message that a new subscription is to have. */
+export const askForRetained = (core: CoreState, origin: Origin, message: Publication, answered: Answered): void =>
+  askFor(core, "retained", origin, message, answered)
+
+const askFor = (
+  core: CoreState,
+  stage: PublishStage,
+  { clientId, userName }: Origin,
+  publication: Publication,
+  answered: Answered
+): void => {
+  const who = { connectionId: "", clientId, userName } as const
+  Question.askUnattended(core, (askId) => request(askId, stage, who, publication), answered)
+}
+
+/** Tells that a message goes nowhere, or not to a new subscription. */
+export const refused = (
+  core: CoreState,
+  stage: PublishStage,
+  connectionId: PublishRequest["connectionId"],
+  { clientId, userName }: Origin,
+  { qos, retain, topic }: Pick<Publication, "qos" | "retain" | "topic">,
+  reasonCode: number
+): void => {
+  if (!core.events.wants.PublishRefused) return
+  const who = { connectionId, clientId, userName }
+  core.events.push({ _tag: "PublishRefused", ...who, stage, topic, qos, retain, reasonCode })
 }

@@ -50,16 +50,16 @@ export const publish = (
       return
     }
     if (core.journal.refusing) {
-      refuseForStorage(core, connection, session, packet, now)
+      refuseForStorage(core, connection, session, packet, topic, now)
       return
     }
   }
   if (Topic.isReserved(topic)) {
-    refuse(core, connection, packet, { reasonCode: ReasonCode.NotAuthorized }, now)
+    refuse(core, connection, packet, topic, { reasonCode: ReasonCode.NotAuthorized }, now)
     return
   }
   if (core.installed.publish) {
-    askPermission(core, connection, session, packet, topic, now)
+    askPermission(core, connection, session, packet, topic)
     return
   }
   accept(core, connection, session, packet, topic, now)
@@ -194,11 +194,14 @@ export const pubRel = (
   const { message } = incoming
   const answered = (answer: Answer, later: number): void => {
     const permitted = !ReasonCode.isFailure(answer.reasonCode)
+    if (!permitted) {
+      PublishPermission.refused(core, "release", connection.id, connection, message, answer.reasonCode)
+    }
     // A PUBCOMP cannot say that it is refused, in no version.
     release(core, connection, session, incoming, permitted, later)
     if (!permitted) closes(core, connection, answer, later)
   }
-  PublishPermission.ask(core, connection, "release", message, message.topic, answered, now)
+  PublishPermission.ask(core, connection, "release", message, message.topic, answered)
 }
 
 /** Ends an incoming exchange at QoS 2; a message that is not permitted any more goes nowhere. */
@@ -251,14 +254,13 @@ const askPermission = (
   connection: ServerConnection,
   session: Session,
   packet: DecodedPublish,
-  topic: string,
-  now: number
+  topic: string
 ): void => {
   const answered = (answer: Answer, later: number): void => {
     if (!ReasonCode.isFailure(answer.reasonCode)) accept(core, connection, session, packet, topic, later)
-    else refuse(core, connection, packet, answer, later)
+    else refuse(core, connection, packet, topic, answer, later)
   }
-  PublishPermission.ask(core, connection, "publish", packet, topic, answered, now)
+  PublishPermission.ask(core, connection, "publish", packet, topic, answered)
 }
 
 /** A refused message goes nowhere. It is acknowledged, with the reason in 5.0, unless that closes the connection. */
@@ -266,10 +268,12 @@ const refuse = (
   core: CoreState,
   connection: ServerConnection,
   packet: DecodedPublish,
+  topic: string,
   answer: Answer,
   now: number
 ): void => {
-  const { qos, packetId } = packet
+  const { qos, packetId, retain } = packet
+  PublishPermission.refused(core, "publish", connection.id, connection, { topic, qos, retain }, answer.reasonCode)
   if (closes(core, connection, answer, now) || qos === 0 || packetId === undefined) return
   const _tag = qos === 1 ? "PubAck" : "PubRec"
   const { reasonCode: code, reasonString } = answer
@@ -296,10 +300,11 @@ const refuseForStorage = (
   connection: ServerConnection,
   session: Session,
   packet: DecodedPublish,
+  topic: string,
   now: number
 ): void => {
   if (connection.version === 5) {
-    refuse(core, connection, packet, { reasonCode: ReasonCode.QuotaExceeded }, now)
+    refuse(core, connection, packet, topic, { reasonCode: ReasonCode.QuotaExceeded }, now)
     return
   }
   Question.holdForStorage(core, connection, (later) => publish(core, connection, session, packet, later), now)

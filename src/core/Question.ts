@@ -13,8 +13,7 @@ export const ask = (
   core: CoreState,
   connection: ServerConnection,
   make: (askId: number) => Ask,
-  answered: (answer: Answer, now: number) => void,
-  _now: number
+  answered: (answer: Answer, now: number) => void
 ): void => {
   const askId = core.nextAskId()
   connection.askId = askId
@@ -60,7 +59,10 @@ export const letGo = (core: CoreState, connection: ServerConnection, now: number
 
 /** The connection ended: nobody waits for the answer any more. */
 export const forget = (core: CoreState, connection: ServerConnection): void => {
-  if (connection.askId !== 0) core.questions.delete(connection.askId)
+  if (connection.askId !== 0) {
+    core.questions.delete(connection.askId)
+    core.forgotten.push(connection.askId)
+  }
   connection.askId = 0
   connection.resume = undefined
   core.refused.delete(connection)

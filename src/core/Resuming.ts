@@ -41,7 +41,7 @@ export const recheck = (
       grants.set(subscription.filter, answer)
       next(later)
     }
-    SubscribePermission.ask(core, connection, "resume", subscription.filter, subscription.qos, answered, at)
+    SubscribePermission.ask(core, connection, "resume", subscription.filter, subscription.qos, answered)
   }
   next(now)
   return true

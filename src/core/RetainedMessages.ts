@@ -5,8 +5,9 @@ import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
 import type { Message } from "./Message.ts"
-import type { Session, Subscription } from "./Session.ts"
+import { Session, type Subscription } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
+import type { Origin } from "./StoreOperation.ts"
 
 /** Levels of its own that a retained message may have on average; most share theirs with others. */
 const LEVELS_PER_MESSAGE = 2
@@ -25,8 +26,9 @@ export const set = (core: CoreState, message: Message): number => {
     return ReasonCode.QuotaExceeded
   }
   const kept = message.keep(core.slab).own()
+  kept.origin = originOf(core, message)
   const former = core.retained.get(message.topic)
-  const bytes = core.retainedBytes + kept.bytes - (former?.bytes ?? 0)
+  const bytes = core.retainedBytes + weightOf(kept) - (former === undefined ? 0 : weightOf(former))
   const count = core.retained.size + (former === undefined ? 1 : 0)
   const { retainedBytesMax, retainedMessagesMax, topicLevelsMax } = core.config
   if (count > retainedMessagesMax || bytes > retainedBytesMax) return ReasonCode.QuotaExceeded
@@ -43,10 +45,29 @@ export const set = (core: CoreState, message: Message): number => {
   return ReasonCode.Success
 }
 
+/** One that the store kept. */
+export const restore = (core: CoreState, message: Message): void => {
+  core.retained.set(message.topic, message)
+  core.retainedBytes += weightOf(message)
+  if (message.expiresAt !== 0) core.deadlines.schedule(message, message.expiresAt)
+}
+
+/** Who published it, for who asks later (`RetainedPermission.ts`); undefined: this program, or nobody will ask. */
+const originOf = (core: CoreState, { publisher }: Message): Origin | undefined => {
+  const isAskedFor = core.installed.publish || core.journal.enabled
+  if (!isAskedFor || !(publisher instanceof Session)) return undefined
+  const { clientId, userName } = publisher
+  return { clientId, userName }
+}
+
+/** What it counts against `retainedBytesMax`. */
+const weightOf = ({ bytes, origin }: Message): number =>
+  origin === undefined ? bytes : bytes + origin.clientId.length + origin.userName.length
+
 export const remove = (core: CoreState, topic: string): void => {
   const former = core.retained.delete(topic)
   if (former === undefined) return
-  core.retainedBytes -= former.bytes
+  core.retainedBytes -= weightOf(former)
   core.deadlines.cancel(former)
   SessionJournal.removeRetained(core, topic)
 }
@@ -58,15 +79,27 @@ export const expire = (core: CoreState, message: Message): void => {
 
 /** What matches goes to a new subscription, with RETAIN set whatever Retain As Published says [MQTT-3.3.1-8]. */
 export const deliverTo = (core: CoreState, session: Session, subscription: Subscription, now: number): void => {
-  const identifiers = subscription.subscriptionIdentifier > 0 ? [subscription.subscriptionIdentifier] : undefined
   const expired: Array<string> = []
   core.retained.match(subscription.filter, (topic, message) => {
     if (message.isExpired(now)) {
       expired.push(topic) // [MQTT-3.3.2-5]
       return
     }
-    const qos = subscription.qos < message.qos ? subscription.qos : message.qos
-    Delivery.deliver(core, session, message, qos, true, identifiers, now)
+    deliver(core, session, subscription, message, now)
   })
   for (const topic of expired) remove(core, topic)
+}
+
+/** One of them. */
+export const deliver = (
+  core: CoreState,
+  session: Session,
+  subscription: Subscription,
+  message: Message,
+  now: number
+): void => {
+  const { subscriptionIdentifier } = subscription
+  const qos = subscription.qos < message.qos ? subscription.qos : message.qos
+  const identifiers = subscriptionIdentifier > 0 ? [subscriptionIdentifier] : undefined
+  Delivery.deliver(core, session, message, qos, true, identifiers, now)
 }

@@ -16,6 +16,8 @@ class Node<M> {
   /** The whole topic, when a message is retained for it. */
   topic: string = ""
   message: M | undefined = undefined
+  /** How many messages had been set in the tree when this one was, itself included. */
+  setAt = 0
 
   constructor(parent: Node<M> | undefined, level: string) {
     this.parent = parent
@@ -30,10 +32,64 @@ interface Frame<M> {
   readonly next: number
 }
 
+/** On its way through the nodes that a filter matches. The tree may be changed between two steps. */
+class Walk<M> {
+  private readonly root: Node<M>
+  private readonly levels: ReadonlyArray<string>
+  private readonly frames: Array<Frame<M>> = []
+  private node: Node<M> | undefined
+  /** The level of the filter to hold against the node's children. */
+  private at = 0
+
+  constructor(root: Node<M>, filter: string) {
+    this.root = root
+    this.levels = filter.split("/")
+    this.node = root
+  }
+
+  /** The next node that has a message; undefined: there is none left. */
+  next(): Node<M> | undefined {
+    const { frames, levels } = this
+    while (true) {
+      const { node } = this
+      if (node !== undefined) {
+        const level = levels[this.at]
+        if (level === undefined || level === "#") {
+          // A frame that stays at this level of the filter walks the whole subtree.
+          if (level === "#" && node.children !== undefined)
+            frames.push({ nodes: node.children.values(), next: this.at })
+          this.node = undefined
+          if (node.message !== undefined) return node
+        } else if (level === "+") {
+          if (node.children !== undefined) frames.push({ nodes: node.children.values(), next: this.at + 1 })
+          this.node = undefined
+        } else {
+          this.node = node.children?.get(level)
+          this.at++
+        }
+      } else if (!this.descend()) return undefined
+    }
+  }
+
+  /** Goes on with the next child of the innermost frame; false: there is no frame left. */
+  private descend(): boolean {
+    const frame = this.frames.at(-1)
+    if (frame === undefined) return false
+    const step = frame.nodes.next()
+    if (step.done === true) this.frames.pop()
+    else if (step.value.parent !== this.root || !step.value.level.startsWith("$")) {
+      this.node = step.value
+      this.at = frame.next
+    }
+    return true
+  }
+}
+
 export class RetainedTree<M extends object> {
   readonly #root = new Node<M>(undefined, "")
   #size = 0
   #nodeCount = 0
+  #setCount = 0
 
   /** How many topics have a message. */
   get size(): number {
@@ -67,6 +123,7 @@ export class RetainedTree<M extends object> {
       this.#size++
     }
     node.message = message
+    node.setAt = ++this.#setCount
     return previous
   }
 
@@ -99,38 +156,25 @@ export class RetainedTree<M extends object> {
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: a visitor that never stops the walk returns nothing
   match(filter: string, visit: (topic: string, message: M) => boolean | void): void {
-    const levels = filter.split("/")
-    const frames: Array<Frame<M>> = []
-    let node: Node<M> | undefined = this.#root
-    let next = 0 // the level of the filter to hold against the node's children
-    while (true) {
-      if (node !== undefined) {
-        const level = levels[next]
-        if (level === undefined) {
-          if (node.message !== undefined && visit(node.topic, node.message) === false) return
-          node = undefined
-        } else if (level === "#") {
-          // A frame that stays at this level of the filter walks the whole subtree.
-          if (node.message !== undefined && visit(node.topic, node.message) === false) return
-          if (node.children !== undefined) frames.push({ nodes: node.children.values(), next })
-          node = undefined
-        } else if (level === "+") {
-          if (node.children !== undefined) frames.push({ nodes: node.children.values(), next: next + 1 })
-          node = undefined
-        } else {
-          node = node.children?.get(level)
-          next++
-        }
-      } else {
-        const frame = frames.at(-1)
-        if (frame === undefined) return
-        const step = frame.nodes.next()
-        if (step.done === true) frames.pop()
-        else if (step.value.parent !== this.#root || !step.value.level.startsWith("$")) {
-          node = step.value
-          next = frame.next
-        }
+    const walk = new Walk(this.#root, filter)
+    for (let node = walk.next(); node !== undefined; node = walk.next()) {
+      if (node.message !== undefined && visit(node.topic, node.message) === false) return
+    }
+  }
+
+  /**
+   * The same messages one at a time, however long it takes: each call gives the next, and undefined at the end. What is
+   * deleted meanwhile is not met, nor is what is set, a replacement included: the walk ends though there are always new
+   * ones.
+   */
+  matches(filter: string): () => M | undefined {
+    const walk = new Walk(this.#root, filter)
+    const setCount = this.#setCount
+    return () => {
+      for (let node = walk.next(); node !== undefined; node = walk.next()) {
+        if (node.setAt <= setCount) return node.message
       }
+      return undefined
     }
   }
 

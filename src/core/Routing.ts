@@ -11,6 +11,8 @@ import type { Route } from "./Router.ts"
 /** Returns the reason code an acknowledgement may carry: success, "no matching subscribers", or a retained limit. */
 export const routeAlong = (core: CoreState, message: Message, route: Route, now: number): number => {
   const retained = message.retain ? RetainedMessages.set(core, message) : ReasonCode.Success
+  // Only a QoS 1 publisher of 5.0 can be told.
+  if (retained !== ReasonCode.Success) Delivery.drop(core, "", message.topic, message.qos, "not-retained")
   const receivers = Delivery.deliverAll(core, message, route, now)
   if (retained !== ReasonCode.Success) return retained
   return receivers === 0 ? ReasonCode.NoMatchingSubscribers : ReasonCode.Success

@@ -27,6 +27,8 @@ export interface ConnectionInfo {
   readonly tcpKeepAlive: boolean
   /** The id that it was given before it was open, while a handshake was underway. */
   readonly connectionId?: string | undefined
+  /** Who its certificate says that it is; then CONNECT has no say in that. */
+  readonly userName?: string | undefined
   readonly tls?: NegotiatedTls | undefined
 }
 
@@ -66,6 +68,7 @@ export const PAUSED_BY_CONSUMER = 1
 export const PAUSED_BY_JOURNAL = 2
 export const PAUSED_BY_QUESTION = 4
 export const PAUSED_BY_OUTPUT = 8
+export const PAUSED_BY_WORK = 16
 
 export class ServerConnection {
   /** A decimal number, unique in this broker process. */
@@ -78,6 +81,8 @@ export class ServerConnection {
   phase: Phase = "awaiting-connect"
   version: ProtocolVersion = 4
   session: Session | undefined = undefined
+  /** How many CONNECTs the broker had got when this one's came, itself included. */
+  connectNumber = 0
   clientId = ""
   userName = ""
   /** Client's Keep Alive × 1.5, in milliseconds; 0: off. */

@@ -8,6 +8,7 @@ import type { QoS } from "../protocol/Packet.ts"
 import type { IncomingMessage } from "./IncomingMessage.ts"
 import { Inflight } from "./Inflight.ts"
 import type { Message } from "./Message.ts"
+import type { MemoryUse } from "./MessageList.ts"
 import { OutboundQueue } from "./OutboundQueue.ts"
 import type { Outgoing } from "./Outgoing.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
@@ -48,8 +49,12 @@ export class Session {
   /** Levels of all their filters together: what they cost in the tree. */
   filterLevels = 0
   readonly inflight = new Inflight()
-  readonly queue = new OutboundQueue()
+  readonly queue: OutboundQueue
+  /** What it waits for from the store. */
+  pageRequest: object | undefined = undefined // a `PageRequest`; only which one matters
   will: Will | undefined = undefined
+  /** The store was told of it, and not of its end. */
+  inStore = false
   /** When the connection ended, in milliseconds since the epoch; 0 while connected. */
   disconnectedAt = 0
   /** When a delayed will is due; Infinity: none is. */
@@ -61,13 +66,20 @@ export class Session {
   private incomingMessages: Map<number, IncomingMessage> | undefined = undefined
   private lastOrder = 0
 
-  constructor(clientId: string) {
+  /** `memory` counts what waits in memory for all sessions together. */
+  constructor(clientId: string, memory: MemoryUse = { bytes: 0 }) {
     this.clientId = clientId
+    this.queue = new OutboundQueue(memory)
   }
 
   /** Outlives its connection: what is acknowledged to it must survive a crash. */
   get durable(): boolean {
     return this.expirySeconds > 0
+  }
+
+  /** Belongs into the store: it outlives its connection, or a part of its queue is nowhere else. */
+  get kept(): boolean {
+    return this.expirySeconds > 0 || this.queue.stored !== undefined
   }
 
   get connected(): boolean {
@@ -95,6 +107,7 @@ export class Session {
     this.subscriptions.clear()
     this.inflight.clear()
     this.queue.clear()
+    this.pageRequest = undefined
     this.incomingMessages = undefined
   }
 

@@ -13,9 +13,11 @@ import { IncomingMessage } from "./IncomingMessage.ts"
 import { Message } from "./Message.ts"
 import type { IncomingState, OutgoingState } from "./MessageState.ts"
 import { Outgoing } from "./Outgoing.ts"
+import * as Paging from "./Paging.ts"
 import { Session, type Subscription } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
 import * as Sessions from "./Sessions.ts"
+import type { PutOutgoing } from "./StoreOperation.ts"
 
 export interface MessageImage {
   readonly messageId: number
@@ -41,6 +43,8 @@ export interface IncomingImage extends MessageImage {
 export interface OutgoingImage extends MessageImage {
   readonly state: Exclude<OutgoingState, 10>
   readonly subscriptionIdentifiers: ReadonlyArray<number> | undefined
+  /** The shared subscription it came by: it may be given to another member when the session ends. */
+  readonly sharedFilter: string | undefined
 }
 
 export interface WillImage {
@@ -76,8 +80,13 @@ export type Limit =
   | "queueMessagesMax"
   | "queueBytesMax"
 
-/** Payloads are views of the core's bytes: to be read, not changed. */
-export const take = (session: Session, now: number): SessionImage => {
+/**
+ * Payloads are views of the core's bytes: to be read, not changed. `stored` is the part of the queue that is only in
+ * the store; undefined when it is not, or no longer, the whole of it.
+ */
+export const take = (session: Session, stored: ReadonlyArray<PutOutgoing>, now: number): SessionImage | undefined => {
+  const waiting = waitingImages(session, stored)
+  if (waiting === undefined) return undefined
   const { clientId, expirySeconds, unclaimed, userName, will, willDueAt } = session
   const incoming = session.incomingSize === 0 ? [] : [...session.incoming.values()]
   return {
@@ -92,12 +101,32 @@ export const take = (session: Session, now: number): SessionImage => {
       // A finished exchange is in no session, and one at QoS 1 is answered in the call that brought it.
       state: state as IncomingImage["state"]
     })),
-    outgoing: [...session.inflight.inOrder(), ...session.queue].map((outgoing) => outgoingImage(session, outgoing)),
+    outgoing: [...session.inflight.inOrder().map((outgoing) => outgoingImage(session, outgoing)), ...waiting],
     will:
       will === undefined || willDueAt === Number.POSITIVE_INFINITY
         ? undefined
         : { ...imageOf(will.message), delaySeconds: Math.max(0, Math.ceil((willDueAt - now) / 1_000)) }
   }
+}
+
+const waitingImages = (
+  session: Session,
+  records: ReadonlyArray<PutOutgoing>
+): ReadonlyArray<OutgoingImage> | undefined => {
+  const { queue } = session
+  const { stored } = queue
+  const toImage = (outgoing: Outgoing): OutgoingImage => outgoingImage(session, outgoing)
+  if (stored === undefined) return Array.from(queue, toImage)
+  const { after, count, dropped, newest, through } = stored
+  const there = records.filter(({ order }) => order > after && order <= through)
+  if (there.length !== count) return undefined
+  return [...Array.from(queue.head, toImage), ...there.slice(dropped).map(storedImage), ...Array.from(newest, toImage)]
+}
+
+/** A message that waits in the store has been sent to nobody. */
+const storedImage = (record: PutOutgoing): OutgoingImage => {
+  const { message, qos, retain, sharedFilter, subscriptionIdentifiers } = record
+  return { ...message, qos, retain, dup: false, packetId: 0, state: 1, subscriptionIdentifiers, sharedFilter }
 }
 
 const imageOf = ({ expiresAt, messageId, payload, properties, qos, receivedAt, retain, topic }: Message) => ({
@@ -112,11 +141,12 @@ const imageOf = ({ expiresAt, messageId, payload, properties, qos, receivedAt, r
 })
 
 const outgoingImage = (session: Session, outgoing: Outgoing): OutgoingImage => {
-  const { message, messageId, packetId, qos, retain, state, subscriptionIdentifiers } = outgoing
+  const { message, messageId, packetId, qos, retain, sharedFilter, state, subscriptionIdentifiers } = outgoing
   const dup = session.hasResent(outgoing)
   // A finished exchange is in no session.
   const underway = state as OutgoingImage["state"]
-  return { ...imageOf(message), messageId, qos, retain, dup, packetId, state: underway, subscriptionIdentifiers }
+  const own = { messageId, qos, retain, dup, packetId, state: underway }
+  return { ...imageOf(message), ...own, subscriptionIdentifiers, sharedFilter }
 }
 
 /** Replaces what there was under that client id; nothing has changed when it is refused. */
@@ -124,7 +154,10 @@ export const put = (core: CoreState, image: SessionImage, now: number): Refusal 
   const former = core.sessions.get(image.clientId)
   const session = toSession(core, image, now)
   const refusal = refusalOf(core, former, session)
-  if (refusal !== undefined) return refusal
+  if (refusal !== undefined) {
+    session.forget()
+    return refusal
+  }
   if (former !== undefined) Sessions.discard(core, former)
   core.sessions.set(session.clientId, session)
   SessionJournal.putSession(core, session)
@@ -139,12 +172,13 @@ export const put = (core: CoreState, image: SessionImage, now: number): Refusal 
   }
   for (const outgoing of session.inflight.inOrder()) SessionJournal.putOutgoing(core, session, outgoing)
   for (const outgoing of session.queue) SessionJournal.putOutgoing(core, session, outgoing)
+  Paging.bound(core, session)
   Sessions.schedule(core, session)
   return undefined
 }
 
 const toSession = (core: CoreState, image: SessionImage, now: number): Session => {
-  const session = new Session(image.clientId)
+  const session = new Session(image.clientId, core.queueMemory)
   session.userName = image.userName ?? ""
   session.unclaimed = image.userName === undefined
   session.expirySeconds = Math.min(image.expirySeconds, core.config.sessionExpirySecondsMax)
@@ -155,13 +189,15 @@ const toSession = (core: CoreState, image: SessionImage, now: number): Session =
   }
   for (const one of image.incoming) {
     const incoming = new IncomingMessage(one.packetId, toMessage(core, one), 0, one.dup)
+    incoming.message.publisher = session // No Local holds here too [MQTT-3.8.3-3]
     incoming.state = one.state
     session.incoming.set(one.packetId, incoming)
   }
   for (const one of image.outgoing) {
-    const { packetId, qos, retain, subscriptionIdentifiers } = one
+    const { packetId, qos, retain, sharedFilter, subscriptionIdentifiers } = one
     const message = toMessage(core, one)
     const outgoing = new Outgoing(message.messageId, session.nextOrder(), message, qos, retain, subscriptionIdentifiers)
+    outgoing.sharedFilter = sharedFilter
     if (packetId === 0) {
       session.queue.push(outgoing)
       continue

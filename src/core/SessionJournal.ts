@@ -1,7 +1,7 @@
 /**
  * What the store is told of sessions and the messages in them.
  *
- * Each function appends one operation when the journal is on and the session outlives its connection, and nothing
+ * Each function appends one operation when the journal is on and the session is one that is kept, and nothing
  * otherwise. The returned number is the sequence that must be durable before the change may be acknowledged; 0: none.
  */
 import type { CoreState } from "./CoreState.ts"
@@ -12,7 +12,7 @@ import type { Outgoing } from "./Outgoing.ts"
 import type { Session, Subscription } from "./Session.ts"
 import type { StoreOperation } from "./StoreOperation.ts"
 
-const keeps = (core: CoreState, session: Session): boolean => core.journal.enabled && session.durable
+const keeps = (core: CoreState, session: Session): boolean => core.journal.enabled && session.kept
 
 const append = (core: CoreState, operation: StoreOperation): number => {
   core.journal.append(operation)
@@ -21,6 +21,7 @@ const append = (core: CoreState, operation: StoreOperation): number => {
 
 export const putSession = (core: CoreState, session: Session): number => {
   if (!keeps(core, session)) return 0
+  session.inStore = true
   const { clientId, userName, unclaimed, expirySeconds, disconnectedAt, will } = session
   return append(core, {
     _tag: "PutSession",
@@ -33,9 +34,10 @@ export const putSession = (core: CoreState, session: Session): number => {
   })
 }
 
-/** Whether or not the session is durable now: it may have been, and a record that is not there does not hurt. */
-export const removeSession = (core: CoreState, session: Session, wasDurable: boolean): number => {
-  if (!core.journal.enabled || !wasDurable) return 0
+/** Whether or not the session is one that is kept now: it was. */
+export const removeSession = (core: CoreState, session: Session): number => {
+  if (!session.inStore) return 0
+  session.inStore = false
   const { clientId } = session
   const sequence = append(core, { _tag: "RemoveSession", clientId })
   core.removals.delete(clientId) // keeps the map in the order of its sequences
@@ -85,8 +87,8 @@ export const setOutgoing = (core: CoreState, session: Session, outgoing: Outgoin
   return append(core, { _tag: "SetOutgoing", clientId: session.clientId, order, packetId, state })
 }
 
-export const removeOutgoing = (core: CoreState, session: Session, outgoing: Outgoing): number =>
-  keeps(core, session) ? append(core, { _tag: "RemoveOutgoing", clientId: session.clientId, order: outgoing.order }) : 0
+export const removeOutgoing = (core: CoreState, session: Session, { order }: { readonly order: number }): number =>
+  keeps(core, session) ? append(core, { _tag: "RemoveOutgoing", clientId: session.clientId, order }) : 0
 
 export const putIncoming = (
   core: CoreState,
@@ -111,8 +113,12 @@ export const removeIncoming = (core: CoreState, session: Session, incoming: Inco
     : 0
 
 /** Retained messages are stored whatever their QoS; who published decides whether anybody waits for it. */
-export const putRetained = (core: CoreState, message: Message): number =>
-  core.journal.enabled ? append(core, { _tag: "PutRetained", message: message.toStored() }) : 0
+export const putRetained = (core: CoreState, message: Message): number => {
+  if (!core.journal.enabled) return 0
+  const { origin } = message
+  const stored = message.toStored()
+  return append(core, { _tag: "PutRetained", message: origin === undefined ? stored : { ...stored, origin } })
+}
 
 export const removeRetained = (core: CoreState, topic: string): number =>
   core.journal.enabled ? append(core, { _tag: "RemoveRetained", topic }) : 0

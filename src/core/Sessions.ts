@@ -10,15 +10,16 @@ import type { CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
 import { IncomingMessage } from "./IncomingMessage.ts"
 import { Message } from "./Message.ts"
-import { Outgoing } from "./Outgoing.ts"
+import * as Paging from "./Paging.ts"
 import * as PublishPermission from "./PublishPermission.ts"
+import * as RetainedMessages from "./RetainedMessages.ts"
 import * as Routing from "./Routing.ts"
 import { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
 import type { PutSession, StoreRecord } from "./StoreOperation.ts"
 
 export const create = (core: CoreState, clientId: string): Session => {
-  const session = new Session(clientId)
+  const session = new Session(clientId, core.queueMemory)
   core.sessions.set(clientId, session)
   return session
 }
@@ -46,10 +47,11 @@ const tellRemoved = (core: CoreState, session: Session): void => {
 }
 
 const forget = (core: CoreState, session: Session): number => {
+  session.pageRequest = undefined // an answer would be about the next session of that name
   core.deadlines.cancel(session)
   if (core.sessions.get(session.clientId) === session) core.sessions.delete(session.clientId)
   if (!core.departing.has(session)) session.forget()
-  return SessionJournal.removeSession(core, session, session.durable)
+  return SessionJournal.removeSession(core, session)
 }
 
 /**
@@ -74,9 +76,8 @@ export const leave = (core: CoreState, session: Session, withWill: boolean, now:
 
 /** DISCONNECT may change how long the session is kept [MQTT-3.14.2-2]; a cap of the broker still holds. */
 export const setExpiry = (core: CoreState, session: Session, expirySeconds: number): void => {
-  const wasDurable = session.durable
   session.expirySeconds = Math.min(expirySeconds, core.config.sessionExpirySecondsMax)
-  if (wasDurable && !session.durable) SessionJournal.removeSession(core, session, true)
+  if (!session.durable) SessionJournal.removeSession(core, session)
 }
 
 const expiresAt = (session: Session): number =>
@@ -130,8 +131,9 @@ const publishWill = (core: CoreState, session: Session, now: number): void => {
     route(now)
     return
   }
-  PublishPermission.askForWill(core, session, will.message, (answer, later) => {
-    if (!ReasonCode.isFailure(answer.reasonCode)) route(later)
+  PublishPermission.askForWill(core, session, will.message, ({ reasonCode }, later) => {
+    if (!ReasonCode.isFailure(reasonCode)) route(later)
+    else PublishPermission.refused(core, "will", "", session, will.message, reasonCode)
   })
 }
 
@@ -144,9 +146,7 @@ export const restore = (core: CoreState, record: StoreRecord, now: number): void
     case "PutRetained": {
       const message = Message.fromStored(record.message)
       core.sawMessageId(message.messageId)
-      core.retained.set(message.topic, message)
-      core.retainedBytes += message.bytes
-      if (message.expiresAt !== 0) core.deadlines.schedule(message, message.expiresAt)
+      RetainedMessages.restore(core, message)
       return
     }
     default: {
@@ -157,7 +157,14 @@ export const restore = (core: CoreState, record: StoreRecord, now: number): void
 }
 
 const restoreSession = (core: CoreState, record: PutSession, now: number): void => {
-  const session = create(core, record.clientId)
+  const session = new Session(record.clientId, core.queueMemory)
+  session.inStore = true
+  // It was kept for what waited only in the store, and ended with its connection.
+  if (record.expirySeconds === 0) {
+    SessionJournal.removeSession(core, session)
+    return
+  }
+  core.sessions.set(session.clientId, session)
   session.userName = record.userName
   session.unclaimed = record.unclaimed === true
   session.expirySeconds = record.expirySeconds
@@ -192,12 +199,10 @@ const restoreInto = (
       return
     }
     case "PutOutgoing": {
-      const message = Message.fromStored(record.message)
-      const { order, qos, retain, sharedFilter, subscriptionIdentifiers } = record
-      const outgoing = new Outgoing(core.nextMessageId(), order, message, qos, retain, subscriptionIdentifiers)
-      outgoing.sharedFilter = sharedFilter
-      core.sawMessageId(message.messageId)
-      session.sawOrder(order)
+      session.sawOrder(record.order)
+      core.sawMessageId(record.message.messageId)
+      if (record.packetId === 0 && Paging.stays(core, session, record)) return
+      const outgoing = Paging.restored(core, record)
       if (record.packetId === 0) {
         session.queue.push(outgoing)
         return

@@ -9,6 +9,12 @@ import type { Properties } from "../protocol/Property.ts"
 import type { QoS } from "../protocol/Packet.ts"
 import type { IncomingState, OutgoingState } from "./MessageState.ts"
 
+/** The client that published a message. */
+export interface Origin {
+  readonly clientId: string
+  readonly userName: string
+}
+
 export interface StoredMessage {
   readonly messageId: number
   readonly topic: string
@@ -20,6 +26,8 @@ export interface StoredMessage {
   readonly receivedAt: number
   /** Milliseconds since the epoch; 0: does not expire. */
   readonly expiresAt: number
+  /** Of a retained message that a client published: may it still, when somebody new is to have the message? */
+  readonly origin?: Origin | undefined
 }
 
 export interface StoredWill {

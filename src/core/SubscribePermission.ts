@@ -15,8 +15,7 @@ export const ask = (
   stage: SubscribeRequest["stage"],
   topicFilter: string,
   requestedQos: QoS,
-  answered: (answer: Answer, now: number) => void,
-  now: number
+  answered: (answer: Answer, now: number) => void
 ): void => {
   const { clientId, id: connectionId, userName } = connection
   const shared = Topic.parseShared(topicFilter)
@@ -32,5 +31,5 @@ export const ask = (
     shareName: shared?.group ?? "",
     requestedQos
   })
-  Question.ask(core, connection, make, answered, now)
+  Question.ask(core, connection, make, answered)
 }

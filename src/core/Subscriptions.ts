@@ -8,6 +8,7 @@ import type { Answer } from "./Ask.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Output from "./Output.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
+import * as RetainedPermission from "./RetainedPermission.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session, Subscription } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
@@ -61,14 +62,14 @@ const proceed = (progress: Progress, now: number): void => {
       codes.push(refusal)
       told(progress, request, refusal)
     } else if (core.installed.subscribe) {
-      ask(progress, request, now)
+      ask(progress, request)
       return
     } else grant(progress, request, request.qos)
   }
   finish(progress, now)
 }
 
-const ask = (progress: Progress, request: Request, now: number): void => {
+const ask = (progress: Progress, request: Request): void => {
   const { core, connection, codes } = progress
   const answered = ({ reasonCode, reasonString }: Answer, later: number): void => {
     if (ReasonCode.isFailure(reasonCode)) {
@@ -79,7 +80,7 @@ const ask = (progress: Progress, request: Request, now: number): void => {
     } else grant(progress, request, Math.min(reasonCode, request.qos) as QoS) // the smaller of two, one of them a QoS
     proceed(progress, later)
   }
-  SubscribePermission.ask(core, connection, "subscribe", request.filter, request.qos, answered, now)
+  SubscribePermission.ask(core, connection, "subscribe", request.filter, request.qos, answered)
 }
 
 /** A hook may refuse with any code; one that SUBACK does not have becomes "unspecified". */
@@ -124,7 +125,8 @@ const finish = (progress: Progress, now: number): void => {
     // [MQTT-3.3.1-9] … [MQTT-3.3.1-11]
     if (Topic.parseShared(subscription.filter) !== undefined) continue // never for a shared subscription
     if (retainHandling === 0 || (retainHandling === 1 && isNew)) {
-      RetainedMessages.deliverTo(core, session, subscription, now)
+      if (RetainedPermission.isWanted(core)) RetainedPermission.deliverTo(core, session, subscription, now)
+      else RetainedMessages.deliverTo(core, session, subscription, now)
     }
   }
 }
@@ -177,6 +179,7 @@ export const unsubscribe = (
 export const remove = (core: CoreState, connection: ServerConnection, session: Session, filter: string): number => {
   if (session.subscriptions.delete(filter)) session.filterLevels -= Topic.levelsOf(filter)
   core.router.unsubscribe(session, filter)
+  RetainedPermission.forget(core, session, filter)
   if (core.events.wants.Unsubscribed) {
     const { clientId, id: connectionId } = connection
     core.events.push({ _tag: "Unsubscribed", connectionId, clientId, topicFilter: filter })

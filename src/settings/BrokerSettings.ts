@@ -71,6 +71,9 @@ const ranges: { readonly [K in NumberKey]: readonly [minimum: number, maximum: n
   inflightMax: [1, 65_535],
   queueMessagesMax: [1, 1_000_000_000],
   queueBytesMax: [1_024, Number.MAX_SAFE_INTEGER],
+  queueMemoryBytesMax: [1_024, Number.MAX_SAFE_INTEGER],
+  queuesMemoryBytesMax: [1_024, Number.MAX_SAFE_INTEGER],
+  workPerTurnMax: [1, Number.MAX_SAFE_INTEGER],
   outboxBytesMax: [1_024, 4_294_967_296],
   drainTimeoutSeconds: [1, 86_400],
   bufferedBytesMax: [65_536, Number.MAX_SAFE_INTEGER],
@@ -108,6 +111,7 @@ export const choices = {
   queueOverflow: Schema.Literals(["drop-newest", "drop-oldest", "disconnect"]),
   refusedPublish: Schema.Literals(["acknowledge", "close"]),
   recheckSubscriptions: Schema.Boolean,
+  recheckRetained: Schema.Boolean,
   queueQos0: Schema.Boolean,
   sessionsBoundToUserNames: Schema.Boolean,
   maskSensitiveData: Schema.Boolean

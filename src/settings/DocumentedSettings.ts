@@ -6,6 +6,7 @@
  */
 import type { BrokerSettings } from "./BrokerSettings.ts"
 import type { ListenerKey } from "./ListenerDefaults.ts"
+import { VERSION } from "./Version.ts"
 
 /** Settings of the broker that are one value. */
 export type BrokerKey = {
@@ -39,7 +40,6 @@ const connection = (key: ConnectionKey): Place => ({ scope: "connection", key })
 const none = (reason: string): Place => ({ scope: "none", reason })
 
 const NO_FIREWALL = "A broker is connected to: it makes no connections that a firewall or proxy would stand before."
-const NO_SERVERS = "It is about checking the certificates of servers, and a broker connects to none."
 const ONE_LIBRARY = "The runtime has one implementation of TLS, OpenSSL, on every platform."
 
 export const places: Readonly<Record<string, Place>> = {
@@ -74,11 +74,13 @@ export const places: Readonly<Record<string, Place>> = {
 
   // SSL settings.
   CACertFilePaths: none("It is about the Mono runtime; sslClientCACerts takes the path of a file."),
-  LogSSLPackets: none("Node does not show the packets of TLS; SSLStatus events tell the steps of a handshake."),
+  LogSSLPackets: none(
+    "Node writes the packets of TLS to standard error only; SSLStatus tells the steps of a handshake."
+  ),
   ReuseSSLSession: listener("reuseSSLSession"),
   SSLCACerts: listener("sslCACerts"),
-  SSLCheckCRL: none(`${NO_SERVERS} The revocation lists for client certificates are sslClientCRLs.`),
-  SSLCheckOCSP: none(NO_SERVERS),
+  SSLCheckCRL: none("Clients look their server up in such a list; sslClientCRLs are those for client certificates."),
+  SSLCheckOCSP: listener("sslCheckOCSP"),
   SSLCipherStrength: none("OpenSSL has no setting for it: choose the cipher suites with SSLEnabledCipherSuites."),
   SSLClientCACerts: listener("sslClientCACerts"),
   SSLEnabledCipherSuites: listener("sslEnabledCipherSuites"),
@@ -93,7 +95,7 @@ export const places: Readonly<Record<string, Place>> = {
   SSLNegotiatedKeyExchangeStrength: none("Node does not tell a server the size of the key that was exchanged."),
   SSLNegotiatedVersion: connection("sslNegotiatedVersion"),
   SSLSecurityFlags: none("The sslClientAuthentication hook decides about a certificate that could not be verified."),
-  SSLServerCACerts: none(NO_SERVERS),
+  SSLServerCACerts: none("It is about checking the certificates of servers, and a broker connects to none."),
   TLS12SignatureAlgorithms: listener("sslSignatureAlgorithms"),
   TLS12SupportedGroups: listener("sslSupportedGroups"),
   TLS13KeyShareGroups: none("It is about the first message of a client; a server takes what it is offered."),
@@ -107,15 +109,17 @@ export const places: Readonly<Record<string, Place>> = {
   OutBufferSize: none("Node has no setting for the send buffer of a TCP socket; outboxBytesMax is our own limit."),
 
   // Base settings.
-  BuildInfo: { scope: "constant", value: "effect-mqtt 0.1.0" },
+  BuildInfo: { scope: "constant", value: `effect-mqtt ${VERSION}` },
   GUIAvailable: none("Node has an event loop and no message loop of windows."),
   LicenseInfo: { scope: "constant", value: "MIT" },
   MaskSensitiveData: broker("maskSensitiveData"),
-  UseFIPSCompliantAPI: none("It is a choice for the whole process: start Node with --enable-fips."),
+  UseFIPSCompliantAPI: none(
+    "It is the choice of a whole process: start Node with --enable-fips, or call crypto.setFips."
+  ),
   UseInternalSecurityAPI: none(ONE_LIBRARY),
 
   // Only in the Delphi edition.
-  OpenSSLCADir: none("Node reads no directories of certificates; sslClientCACerts takes the path of a file."),
+  OpenSSLCADir: listener("sslClientCADir"),
   OpenSSLCAFile: listener("sslClientCACerts"),
   OpenSSLCipherList: listener("sslEnabledCipherSuites", ":"),
   OpenSSLPrngSeedData: none("OpenSSL seeds itself from the operating system."),

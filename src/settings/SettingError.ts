@@ -3,6 +3,12 @@
  */
 import * as Schema from "effect/Schema"
 
+const SHOWN_CHARACTERS = 80
+
+/** A text from outside, quoted, as much of it as a reader needs to know it again. */
+export const quote = (text: string): string =>
+  JSON.stringify(text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text)
+
 /** "Invalid argument": of the wrong type or out of range. */
 export class InvalidSetting extends Schema.TaggedError<InvalidSetting>()("InvalidSetting", {
   code: Schema.tag(10022),
@@ -20,7 +26,7 @@ export class UnknownSetting extends Schema.TaggedError<UnknownSetting>()("Unknow
   nearest: Schema.Array(Schema.String)
 }) {
   override get message(): string {
-    return `There is no setting ${JSON.stringify(this.name)}. Those with the nearest names: ${this.nearest.join(", ")}.`
+    return `There is no setting ${quote(this.name)}. Those with the nearest names: ${this.nearest.join(", ")}.`
   }
 }
 
@@ -35,6 +41,18 @@ export class SettingNotApplicable extends Schema.TaggedError<SettingNotApplicabl
   }
 }
 
-export const reasons = [InvalidSetting, UnknownSetting, SettingNotApplicable] as const
+/** "Action impossible while listening": what a setting changes was made when the broker started. */
+export class SettingFixed extends Schema.TaggedError<SettingFixed>()("SettingFixed", {
+  code: Schema.tag(213),
+  name: Schema.String,
+  /** What can be done. */
+  instead: Schema.String
+}) {
+  override get message(): string {
+    return `The setting ${this.name} can only be set before the broker starts: ${this.instead}`
+  }
+}
 
-export type SettingError = InvalidSetting | UnknownSetting | SettingNotApplicable
+export const reasons = [InvalidSetting, UnknownSetting, SettingNotApplicable, SettingFixed] as const
+
+export type SettingError = InvalidSetting | UnknownSetting | SettingNotApplicable | SettingFixed

@@ -13,7 +13,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import type { StoreOperation, StoreRecord } from "../core/StoreOperation.ts"
+import type { PutOutgoing, StoreOperation, StoreRecord } from "../core/StoreOperation.ts"
 
 /** There is no room: deletes may still succeed, and the broker goes on with what needs no room. */
 export class StorageFull extends Schema.TaggedError<StorageFull>()("StorageFull", {
@@ -101,6 +101,17 @@ export class StorageError extends Schema.TaggedError<StorageError>()("StorageErr
   }
 }
 
+/** Which of the messages that wait for one session are asked for. */
+export interface QueuedRequest {
+  readonly clientId: string
+  /** Their orders are above this one, */
+  readonly after: number
+  /** and up to this one. */
+  readonly through: number
+  /** About so many bytes at once, 256 for each message besides what is in it. */
+  readonly bytesMax: number
+}
+
 export class BrokerStorage extends Context.Service<
   BrokerStorage,
   {
@@ -121,6 +132,11 @@ export class BrokerStorage extends Context.Service<
      * lost has the same one, and must not be applied twice.
      */
     readonly commit: (operations: ReadonlyArray<StoreOperation>, sequence: number) => Effect.Effect<void, StorageError>
+    /**
+     * The first of the messages that are kept for one session, in their order: one at least, if there are any. Absent:
+     * queues are in memory besides the store. With it a broker keeps only the ends of a long queue in memory.
+     */
+    readonly queued?: ((request: QueuedRequest) => Effect.Effect<ReadonlyArray<PutOutgoing>, StorageError>) | undefined
     /** Milliseconds that the first operation of a batch waits for company; absent: 0. */
     readonly gatherMillis?: number | undefined
     /**

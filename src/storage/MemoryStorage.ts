@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as Content from "../core/Content.ts"
 import type {
   PutIncoming,
   PutOutgoing,
@@ -17,7 +18,7 @@ import type {
   StoredMessage,
   StoreRecord
 } from "../core/StoreOperation.ts"
-import { BrokerStorage } from "./BrokerStorage.ts"
+import { BrokerStorage, type QueuedRequest } from "./BrokerStorage.ts"
 
 /** Sessions live as long as the broker, and acknowledgements wait for nothing. */
 export const layer: Layer.Layer<BrokerStorage> = Layer.succeed(BrokerStorage)({
@@ -56,6 +57,20 @@ export class MemoryStore {
       ...[...outgoing.values()].sort((a, b) => a.order - b.order)
     ]
     return [...[...this.sessions.values()].flatMap(ofSession), ...this.retained.values()]
+  }
+
+  /** Messages that wait for one session, in their order. */
+  queued({ after, bytesMax, clientId, through }: QueuedRequest): ReadonlyArray<PutOutgoing> {
+    const outgoing = this.sessions.get(clientId)?.outgoing.values() ?? []
+    const found: Array<PutOutgoing> = []
+    let left = bytesMax
+    const wanted = [...outgoing].filter(({ order }) => order > after && order <= through)
+    for (const one of wanted.sort((a, b) => a.order - b.order)) {
+      if (left <= 0) break
+      left -= Content.bytesOf(one.message) + Content.OBJECT_BYTES
+      found.push(one)
+    }
+    return found
   }
 
   private apply(operation: StoreOperation): void {
@@ -155,7 +170,8 @@ export const make = (store: MemoryStore): BrokerStorage["Service"] => ({
     store.sequence = 0
     return Stream.fromIterable(store.records().map(detach))
   }),
-  commit: (operations, sequence) => Effect.sync(() => store.commit(operations.map(detach), sequence))
+  commit: (operations, sequence) => Effect.sync(() => store.commit(operations.map(detach), sequence)),
+  queued: (request) => Effect.sync(() => store.queued(request).map(detach))
 })
 
 /** Keeps everything in `store`, which survives the layer and can be looked into. */

@@ -4,11 +4,12 @@
  * A session of MQTT 3.1.1 has exactly the documented fields. What those cannot say (properties and subscription options
  * of MQTT 5.0, expiry, whose session it is) is in optional ones that are absent while they hold nothing.
  *
- * It reads what the manual prints: `//` comments and the comma after a last field are taken out, and its incoming state
- * 3 is read as 8. Everything else that is wrong is an error that names the place. No error shows what was found there:
- * payloads are secrets of others.
+ * It reads what the manual prints: `//` comments and the comma after a last field (`JsonText.ts`), and an incoming
+ * state 3, which is 8. Everything else that is wrong is an error that names the place. No error shows what was found
+ * there: payloads are secrets of others.
  */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
@@ -16,8 +17,10 @@ import { NEVER_EXPIRES } from "../core/CoreConfig.ts"
 import type { Subscription } from "../core/Session.ts"
 import type { IncomingImage, MessageImage, OutgoingImage, SessionImage, WillImage } from "../core/SessionImage.ts"
 import * as Packet from "../protocol/Packet.ts"
+import * as PacketLength from "../protocol/PacketLength.ts"
 import * as Property from "../protocol/Property.ts"
 import * as Topic from "../protocol/Topic.ts"
+import * as JsonText from "./JsonText.ts"
 
 /** The document is no session: it cannot be read, or what it says cannot be. */
 export class InvalidSessionJson extends Schema.TaggedError<InvalidSessionJson>()("InvalidSessionJson", {
@@ -32,10 +35,22 @@ export class InvalidSessionJson extends Schema.TaggedError<InvalidSessionJson>()
   }
 }
 
+/** A list in the document is longer than a limit allows, and was not looked at. */
+export class TooMany extends Schema.TaggedError<TooMany>()("TooMany", {
+  limit: Schema.Literals(["subscriptionsPerSessionMax", "receiveMaximum", "queueMessagesMax", "userPropertiesMax"]),
+  /** Of the list in the document. */
+  path: Schema.String
+}) {}
+
 export interface Limits {
   /** Longest document, in characters. */
   readonly charactersMax: number
   readonly topicLevelsMax: number
+  readonly subscriptionsPerSessionMax: number
+  /** Of the outgoing messages those that wait; as many as there are packet ids may be underway besides. */
+  readonly queueMessagesMax: number
+  /** Of one message. */
+  readonly userPropertiesMax: number
 }
 
 /** The largest message number that leaves room to count on. */
@@ -62,7 +77,9 @@ const Properties = Schema.Struct({
   MessageExpiryInterval: optional(Property.integer(0, 0xffff_ffff)),
   ContentType: optional(Property.Text),
   ResponseTopic: optional(Property.Text),
-  CorrelationData: optional(Hex),
+  CorrelationData: optional(
+    Hex.check(Schema.makeFilter((bytes) => bytes.length <= 0xffff, { expected: "at most 65,535 bytes" }))
+  ),
   UserProperties: optional(Schema.Array(Schema.Tuple([Property.Text, Property.Text])))
 })
 type Properties = typeof Properties.Type
@@ -105,7 +122,9 @@ const IncomingJson = Schema.Struct({ ...messageFields, State: IncomingState })
 const OutgoingJson = Schema.Struct({
   ...messageFields,
   State: Schema.Literals([1, 2, 3, 4, 5]),
-  SubscriptionIdentifiers: optional(Schema.Array(Property.integer(1, Property.varintMax)))
+  SubscriptionIdentifiers: optional(Schema.Array(Property.integer(1, Property.varintMax))),
+  /** The shared subscription it came by: it goes to another member of it when the session ends. */
+  SharedFilter: optional(Schema.String)
 })
 
 const WillJson = Schema.Struct({
@@ -213,7 +232,8 @@ const fromImage = (image: SessionImage): SessionJson =>
         ...messageTo(one),
         State: one.state,
         ...extrasTo(one),
-        SubscriptionIdentifiers: one.subscriptionIdentifiers
+        SubscriptionIdentifiers: one.subscriptionIdentifiers,
+        SharedFilter: one.sharedFilter
       })
     ),
     UserName: image.userName === "" ? undefined : image.userName,
@@ -262,8 +282,8 @@ const toImage = (json: SessionJson, now: number): SessionImage => ({
     state: one.State as IncomingImage["state"] // 6 has just been left out
   })),
   outgoing: json.OutgoingMessages.map((one): OutgoingImage => {
-    const { State: state, SubscriptionIdentifiers: subscriptionIdentifiers } = one
-    return { ...messageFrom(one, now), state, subscriptionIdentifiers }
+    const { SharedFilter: sharedFilter, State: state, SubscriptionIdentifiers: subscriptionIdentifiers } = one
+    return { ...messageFrom(one, now), state, subscriptionIdentifiers, sharedFilter }
   }),
   will:
     json.Will === undefined
@@ -281,33 +301,46 @@ const toImage = (json: SessionJson, now: number): SessionImage => ({
 const fault = (path: string, detail: string, code: 600 | 601 = 600): InvalidSessionJson =>
   new InvalidSessionJson({ code, path, detail })
 
-/** `["OutgoingMessages", 2, "State"]` as people write it. */
-const describePath = (path: ReadonlyArray<PropertyKey>): string =>
-  path.map((key, at) => (typeof key === "number" ? `[${key}]` : `${at === 0 ? "" : "."}${String(key)}`)).join("")
-
 const format = SchemaIssue.makeFormatterStandardSchemaV1()
 
 const fromIssue = (issue: SchemaIssue.Issue): InvalidSessionJson => {
   const [first] = format(issue).issues
   const path = (first?.path ?? []).map((segment) => (typeof segment === "object" ? segment.key : segment))
-  return fault(describePath(path), first?.message ?? "it is not a session")
+  return fault(JsonText.describePath(path), first?.message ?? "it is not a session")
 }
 
 const QOS_OF_STATE: Readonly<Record<number, 1 | 2>> = { 2: 1, 3: 2, 4: 2, 5: 2, 6: 1, 7: 2, 8: 2, 9: 2 }
 
-/** What a message says that does not go together; each packet id stands for one exchange of its direction. */
-const messageFault = (
+type MessageJson = (typeof IncomingJson | typeof OutgoingJson)["Type"]
+
+/** What a topic is in the document: 601 when MQTT does not allow it. */
+const topicFault = (path: string, topic: string | undefined, levelsMax: number): InvalidSessionJson | undefined => {
+  const wrong = topic === undefined ? undefined : Topic.validateName(topic, levelsMax)
+  return wrong === undefined ? undefined : fault(path, wrong.message, 601)
+}
+
+/** What would not fit into a packet, or is not for clients to publish. */
+const contentFault = (
   path: string,
-  json: (typeof IncomingJson | typeof OutgoingJson)["Type"],
-  packetIds: Set<number>,
+  json: Pick<MessageJson, "Topic" | "Payload" | "QoS" | "Retain" | "Properties">,
+  fromClient: boolean,
   levelsMax: number
 ): InvalidSessionJson | undefined => {
+  const { Payload: payload, Properties, QoS: qos, Retain: retain, Topic: topic } = json
+  const wrong =
+    topicFault(`${path}.Topic`, topic, levelsMax) ??
+    topicFault(`${path}.Properties.ResponseTopic`, Properties?.ResponseTopic, levelsMax)
+  if (wrong !== undefined) return wrong
+  if (fromClient && Topic.isReserved(topic)) return fault(`${path}.Topic`, "Only the server publishes to $SYS.")
+  const properties = propertiesFrom(Properties)
+  const packet = { _tag: "Publish", topic, payload, qos, retain, dup: false, packetId: 1, properties } as const
+  const fits = PacketLength.byteLength(packet, 5) <= Property.varintMax
+  return fits ? undefined : fault(path, "The message is larger than a packet can be.")
+}
+
+/** What a message says that does not go together; each packet id stands for one exchange of its direction. */
+const exchangeFault = (path: string, json: MessageJson, packetIds: Set<number>): InvalidSessionJson | undefined => {
   const { PacketId, QoS, State } = json
-  const wrongTopic = Topic.validateName(json.Topic, levelsMax)
-  if (wrongTopic !== undefined) return fault(`${path}.Topic`, wrongTopic.message, 601)
-  const responseTopic = json.Properties?.ResponseTopic
-  const wrongResponse = responseTopic === undefined ? undefined : Topic.validateName(responseTopic, levelsMax)
-  if (wrongResponse !== undefined) return fault(`${path}.Properties.ResponseTopic`, wrongResponse.message, 601)
   if (State === 1) {
     return PacketId > 0 ? fault(`${path}.PacketId`, "A message that waits to be sent has none yet: -1.") : undefined
   }
@@ -318,109 +351,111 @@ const messageFault = (
   return undefined
 }
 
-/** What the Schema cannot say; undefined: nothing is wrong. */
-const faultOf = (json: SessionJson, levelsMax: number): InvalidSessionJson | undefined => {
+const sharedFault = (path: string, json: MessageJson, levelsMax: number): InvalidSessionJson | undefined => {
+  if (!("SharedFilter" in json) || json.SharedFilter === undefined) return undefined
+  const wrong = Topic.validateFilter(json.SharedFilter, levelsMax)
+  if (wrong !== undefined) return fault(`${path}.SharedFilter`, wrong.message, 601)
+  const shared = Topic.parseShared(json.SharedFilter)
+  if (shared !== undefined && Topic.matches(shared.filter, json.Topic)) return undefined
+  return fault(`${path}.SharedFilter`, "It is no shared subscription that the topic matches.")
+}
+
+const subscriptionsFault = (json: SessionJson, levelsMax: number): InvalidSessionJson | undefined => {
   const filters = new Set<string>()
-  for (const [at, { Topic: filter }] of json.Subscriptions.entries()) {
-    const path = `Subscriptions[${at}].Topic`
+  for (const [at, { NoLocal, Topic: filter }] of json.Subscriptions.entries()) {
+    const path = `Subscriptions[${at}]`
     const wrong = Topic.validateFilter(filter, levelsMax)
-    if (wrong !== undefined) return fault(path, wrong.message, 601)
-    if (filters.has(filter)) return fault(path, "There is another subscription to that filter.")
+    if (wrong !== undefined) return fault(`${path}.Topic`, wrong.message, 601)
+    if (filters.has(filter)) return fault(`${path}.Topic`, "There is another subscription to that filter.")
+    if (NoLocal === true && Topic.parseShared(filter) !== undefined) {
+      return fault(`${path}.NoLocal`, "A shared subscription does not have it [MQTT-3.8.3-4].")
+    }
     filters.add(filter)
   }
+  return undefined
+}
+
+/** What the Schema cannot say; undefined: nothing is wrong. */
+const faultOf = (json: SessionJson, levelsMax: number): InvalidSessionJson | undefined => {
+  const wrong = subscriptionsFault(json, levelsMax)
+  if (wrong !== undefined) return wrong
   for (const list of ["IncomingMessages", "OutgoingMessages"] as const) {
     const packetIds = new Set<number>()
     for (const [at, message] of json[list].entries()) {
-      const found = messageFault(`${list}[${at}]`, message, packetIds, levelsMax)
+      const path = `${list}[${at}]`
+      const found =
+        contentFault(path, message, list === "IncomingMessages", levelsMax) ??
+        exchangeFault(path, message, packetIds) ??
+        sharedFault(path, message, levelsMax)
       if (found !== undefined) return found
     }
   }
-  const wrongWill = json.Will === undefined ? undefined : Topic.validateName(json.Will.Topic, levelsMax)
-  return wrongWill === undefined ? undefined : fault("Will.Topic", wrongWill.message, 601)
+  return json.Will === undefined ? undefined : contentFault("Will", json.Will, true, levelsMax)
 }
 
-/** The index behind the string that begins at `at`. */
-const endOfString = (text: string, at: number): number => {
-  let end = at + 1
-  while (end < text.length && text[end] !== '"') end += text[end] === "\\" ? 2 : 1
-  return end + 1
-}
+const PACKET_IDS = 65_535
 
-const withoutComments = (text: string): string => {
-  let kept = ""
-  let from = 0
-  let at = 0
-  while (at < text.length) {
-    if (text[at] === '"') at = endOfString(text, at)
-    else if (text[at] === "/" && text[at + 1] === "/") {
-      kept += text.slice(from, at)
-      const end = text.indexOf("\n", at)
-      at = from = end === -1 ? text.length : end
-    } else at++
-  }
-  return kept + text.slice(from)
-}
+const fieldOf = (value: unknown, name: string): unknown =>
+  typeof value === "object" && value !== null && Object.hasOwn(value, name)
+    ? (value as Record<string, unknown>)[name] // it has just been looked up
+    : undefined
 
-/** Without the comma behind a last field or element. */
-const withoutLastCommas = (text: string): string => {
-  let kept = ""
-  let from = 0
-  let comma = -1
-  let at = 0
-  let previous = ""
-  while (at < text.length) {
-    const character = text[at]!
-    const end = character === '"' ? endOfString(text, at) : at + 1
-    if (character > " ") {
-      if ((character === "}" || character === "]") && comma >= 0) {
-        kept += text.slice(from, comma)
-        from = comma + 1
-      }
-      comma = character === "," && !"[{,:".includes(previous) ? at : -1
-      previous = character
+const lengthOf = (value: unknown): number => (Array.isArray(value) ? value.length : 0)
+
+/** Lists that are too long, found before each of their elements is looked at; undefined: none is. */
+const excessOf = (document: unknown, limits: Limits): TooMany | undefined => {
+  const tooManyProperties = (message: unknown, path: string): TooMany | undefined =>
+    lengthOf(fieldOf(fieldOf(message, "Properties"), "UserProperties")) > limits.userPropertiesMax
+      ? new TooMany({ limit: "userPropertiesMax", path: `${path}.Properties.UserProperties` })
+      : undefined
+  for (const [path, limit, most] of [
+    ["Subscriptions", "subscriptionsPerSessionMax", limits.subscriptionsPerSessionMax],
+    ["IncomingMessages", "receiveMaximum", PACKET_IDS],
+    ["OutgoingMessages", "queueMessagesMax", PACKET_IDS + limits.queueMessagesMax]
+  ] as const) {
+    const list: unknown = fieldOf(document, path)
+    if (lengthOf(list) > most) return new TooMany({ limit, path })
+    if (!Array.isArray(list)) continue
+    for (const [at, message] of list.entries()) {
+      const found = tooManyProperties(message, `${path}[${at}]`)
+      if (found !== undefined) return found
     }
-    at = end
   }
-  return kept + text.slice(from)
+  return tooManyProperties(fieldOf(document, "Will"), "Will")
 }
-
-const parse = (text: string): Effect.Effect<unknown, InvalidSessionJson> =>
-  Effect.suspend(() => {
-    try {
-      return Effect.succeed<unknown>(JSON.parse(text))
-    } catch (_error) {
-      try {
-        return Effect.succeed<unknown>(JSON.parse(withoutLastCommas(withoutComments(text))))
-      } catch (_again) {
-        // What the parser says quotes the document.
-        return Effect.fail(fault("", "The text is not JSON: a quotation mark, comma or bracket is wrong or missing."))
-      }
-    }
-  })
 
 const decodeDocument = Schema.decodeUnknownEffect(SessionJson)
 const encodeDocument = Schema.encodeEffect(SessionJson)
 
-const tooLong = (charactersMax: number): InvalidSessionJson =>
+export const tooLong = (charactersMax: number): InvalidSessionJson =>
   fault("", `The document has more than ${charactersMax} characters (sessionJsonCharactersMax).`)
 
-/** Reads a document. The whole of it is good, or nothing is. */
-export const decode: (text: string, limits: Limits, now: number) => Effect.Effect<SessionImage, InvalidSessionJson> =
-  Effect.fnUntraced(function* (text, limits, now) {
-    if (text.length > limits.charactersMax) return yield* tooLong(limits.charactersMax)
-    const json = yield* decodeDocument(yield* parse(text), { onExcessProperty: "error" }).pipe(
-      Effect.mapError((error) => fromIssue(error.issue))
-    )
-    const found = faultOf(json, limits.topicLevelsMax)
-    return found === undefined ? toImage(json, now) : yield* found
-  })
+/** Reads a document. The whole of it is good, or nothing is. Takes time in proportion to its length. */
+export const decode: (
+  text: string,
+  limits: Limits,
+  now: number
+) => Effect.Effect<SessionImage, InvalidSessionJson | TooMany> = Effect.fnUntraced(function* (text, limits, now) {
+  if (text.length > limits.charactersMax) return yield* tooLong(limits.charactersMax)
+  const parsed = JsonText.parse(text)
+  if (Result.isFailure(parsed)) return yield* fault(parsed.failure.path, parsed.failure.detail)
+  const excess = excessOf(parsed.success, limits)
+  if (excess !== undefined) return yield* excess
+  const json = yield* decodeDocument(parsed.success, { onExcessProperty: "error" }).pipe(
+    Effect.mapError((error) => fromIssue(error.issue))
+  )
+  const found = faultOf(json, limits.topicLevelsMax)
+  return found === undefined ? toImage(json, now) : yield* found
+})
 
 /** Writes a document that `decode` reads back. Fails when it would be too long for that. */
-export const encode: (image: SessionImage, limits: Limits) => Effect.Effect<string, InvalidSessionJson> =
-  Effect.fnUntraced(function* (image, { charactersMax }) {
-    // Looked at before it is made: a string has a limit too.
-    const payloads = [...image.incoming, ...image.outgoing].reduce((sum, { payload }) => sum + 2 * payload.length, 0)
-    const text =
-      payloads > charactersMax ? undefined : JSON.stringify(yield* Effect.orDie(encodeDocument(fromImage(image))))
-    return text === undefined || text.length > charactersMax ? yield* tooLong(charactersMax) : text
-  })
+export const encode: (
+  image: SessionImage,
+  limits: Pick<Limits, "charactersMax">
+) => Effect.Effect<string, InvalidSessionJson> = Effect.fnUntraced(function* (image, { charactersMax }) {
+  // Looked at before it is made: a string has a limit too.
+  const payloads = [...image.incoming, ...image.outgoing].reduce((sum, { payload }) => sum + 2 * payload.length, 0)
+  const text =
+    payloads > charactersMax ? undefined : JSON.stringify(yield* Effect.orDie(encodeDocument(fromImage(image))))
+  return text === undefined || text.length > charactersMax ? yield* tooLong(charactersMax) : text
+})

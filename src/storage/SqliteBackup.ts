@@ -6,8 +6,9 @@
  */
 import * as Effect from "effect/Effect"
 import { closeSync, existsSync, openSync, rmSync, statSync } from "node:fs"
-import { backup as copy, DatabaseSync } from "node:sqlite"
+import { backup as copy, DatabaseSync } from "./NodeSqlite.ts"
 import { SqliteFailure } from "./SqliteFailure.ts"
+import * as SqliteFile from "./SqliteFile.ts"
 import * as SqliteSchema from "./SqliteSchema.ts"
 import * as SqliteStorage from "./SqliteStorage.ts"
 import type { StorageError } from "./BrokerStorage.ts"
@@ -21,6 +22,7 @@ export interface Backup {
 const ALL_PAGES = 0x7fff_ffff
 
 const check = (file: string): void => {
+  SqliteFile.checkHeader(file)
   const database = new DatabaseSync(file, { readOnly: true })
   try {
     if (SqliteSchema.isNew(database)) throw new SqliteFailure("failed", "It is empty.")

@@ -8,7 +8,7 @@ import type { DatabaseSync } from "node:sqlite"
 import type { SqliteBatch } from "./SqliteBatch.ts"
 import * as SqliteFailure from "./SqliteFailure.ts"
 import * as SqliteFile from "./SqliteFile.ts"
-import { type Page, pages } from "./SqliteReader.ts"
+import { type Page, pages, type QueuePage, type QueueRange, queued } from "./SqliteReader.ts"
 import { RESERVE_BYTES, SqliteReserve } from "./SqliteReserve.ts"
 import * as SqliteSchema from "./SqliteSchema.ts"
 import { SqliteWriter } from "./SqliteWriter.ts"
@@ -21,6 +21,8 @@ export interface DatabaseOptions extends SqliteFile.FileOptions {
 export interface Opened {
   readonly created: boolean
   readonly run: number
+  /** The last batch of that run that is kept. */
+  readonly sequence: number
 }
 
 export interface Begun {
@@ -30,6 +32,10 @@ export interface Begun {
   readonly nextSession: number
   readonly nextPool: number
 }
+
+const REMOVED =
+  "It, or a file that belongs to it, was removed or replaced while the broker was running. " +
+  "Put it back, or restart the broker."
 
 /** While nothing is committed, this often it is noted that the broker lives. */
 export const HEARTBEAT_MILLIS = 60_000
@@ -41,21 +47,30 @@ export class SqliteDatabase {
   private readonly writer: SqliteWriter
   private readonly reserve: SqliteReserve
   private reading: Generator<Page, undefined, void> | undefined = undefined
+  private readonly identity: string | undefined
   private aliveAt = 0
   private full = false
   /** Rows and pages written since the log was emptied, */
-  private work = 0
+  private work: number
   /** and how many bytes of log one of them takes: measured when it is emptied. */
   private bytesOfWork = 8_192
 
   constructor(options: DatabaseOptions) {
     this.options = options
+    // What a broker that was killed has left is to be emptied too, or one that is killed again and again never does.
+    this.work = SqliteFile.sizeOf(`${options.file}-wal`) / this.bytesOfWork
     const { created, database } = SqliteFile.open(options)
     this.database = database
     this.reserve = new SqliteReserve(options.file)
     this.reserve.take()
     this.writer = new SqliteWriter(database)
-    this.opened = { created, run: SqliteSchema.numberOf(database, "SELECT number FROM run") }
+    this.opened = {
+      created,
+      run: SqliteSchema.numberOf(database, "SELECT number FROM run"),
+      sequence: SqliteSchema.numberOf(database, "SELECT sequence FROM run")
+    }
+    // Now that something has been read, all its files are there.
+    this.identity = SqliteFile.identityOf(options.file)
   }
 
   /** A new run of the broker: its sequences start again. */
@@ -82,8 +97,16 @@ export class SqliteDatabase {
     return this.reading.next().value
   }
 
+  /** Waiting messages of one session. */
+  queued(range: QueueRange): QueuePage {
+    return queued(this.database, range)
+  }
+
   /** Keeps the batch, unless it has been kept before. */
   commit(batch: SqliteBatch, now: number): void {
+    // SQLite would go on writing to what nobody finds again.
+    if (SqliteFile.identityOf(this.options.file) !== this.identity)
+      throw new SqliteFailure.SqliteFailure("failed", REMOVED)
     try {
       this.writer.write(batch, now)
     } catch (error) {

@@ -36,6 +36,7 @@ const kinds = new Map<number, FailureKind>([
   [8, "read-only"],
   [11, "corrupt"],
   [13, "full"],
+  [14, "read-only"], // what cannot even be opened
   [26, "foreign"]
 ])
 
@@ -45,7 +46,12 @@ const errnoKinds = new Map<string, FailureKind>([
   ["EDQUOT", "full"],
   ["EROFS", "read-only"],
   ["EACCES", "read-only"],
-  ["EPERM", "read-only"]
+  ["EPERM", "read-only"],
+  // A directory where a file should be, or the other way round.
+  ["EISDIR", "foreign"],
+  ["ERR_FS_EISDIR", "foreign"],
+  ["ENOTDIR", "foreign"],
+  ["EEXIST", "foreign"]
 ])
 
 const property = (error: unknown, name: string): unknown =>
@@ -57,8 +63,8 @@ export const of = (error: unknown): SqliteFailure => {
   const errcode = property(error, "errcode")
   if (typeof errcode === "number") {
     // The upper bytes say more exactly what happened; the lowest says what to do.
-    return new SqliteFailure(kinds.get(errcode & 0xff) ?? "failed", `${message} (SQLite result code ${errcode})`)
+    return new SqliteFailure(kinds.get(errcode & 0xff) ?? "failed", `${message} (SQLite result code ${errcode}).`)
   }
   const code = property(error, "code")
-  return new SqliteFailure((typeof code === "string" ? errnoKinds.get(code) : undefined) ?? "failed", message)
+  return new SqliteFailure((typeof code === "string" ? errnoKinds.get(code) : undefined) ?? "failed", `${message}.`)
 }

@@ -10,7 +10,17 @@ import { SqliteFailure } from "./SqliteFailure.ts"
 import * as SqliteMark from "./SqliteMark.ts"
 import { MessageReader } from "./SqliteMessage.ts"
 import * as SqliteMessage from "./SqliteMessage.ts"
-import type { ChunkRow, IncomingRow, Page, PoolRow, RetainedRow, SessionRow, SubscriptionRow } from "./SqliteReader.ts"
+import type {
+  ChunkRow,
+  IncomingRow,
+  Page,
+  PoolRow,
+  QueuePage,
+  QueueRange,
+  RetainedRow,
+  SessionRow,
+  SubscriptionRow
+} from "./SqliteReader.ts"
 
 /** What does not read as it should. */
 const damaged = (what: string): SqliteFailure => new SqliteFailure("corrupt", `It has ${what} that cannot be read.`)
@@ -140,7 +150,7 @@ export class SqliteLoad {
   }
 
   private readChunk(bytes: Uint8Array, row: ChunkRow, records: Array<StoreRecord>): void {
-    const [start, end, markStart, markEnd, number, first, last, poolNumber] = row
+    const [, , , , number, first, last, poolNumber] = row
     const { clientId, known } = this.sessionOf(number)
     if (number !== this.groupSession || first > this.groupLast) {
       this.flush(records)
@@ -152,18 +162,7 @@ export class SqliteLoad {
     }
     known.lastOrder = Math.max(known.lastOrder, last)
     const pool = poolNumber === null ? undefined : this.pools.get(poolNumber)
-    const states = markEnd === 0 ? undefined : SqliteMark.read(bytes.subarray(markStart, markEnd), last - first + 1)
-    const entries = new EntryReader(bytes.subarray(start, end), pool)
-    for (let order = first; order <= last; order++) {
-      const entry = entries.read(clientId, order)
-      if (entry === undefined) throw damaged(`a message for ${clientId}`)
-      if (states === undefined) this.group.push(entry)
-      else if (!SqliteMark.isGone(states, order - first)) {
-        const mark = SqliteMark.get(states, order - first)
-        if (mark !== undefined && !outgoingStates.includes(mark.state)) throw damaged(`a message for ${clientId}`)
-        this.group.push(mark === undefined ? entry : { ...entry, ...mark })
-      }
-    }
+    readEntries(bytes, row, clientId, pool, this.group)
     // Nobody else will ask for what is in it.
     if (pool !== undefined && poolNumber !== null && --pool.waiting <= 0) this.pools.delete(poolNumber)
   }
@@ -175,6 +174,55 @@ export class SqliteLoad {
     this.group = []
     this.groupOverlaps = false
   }
+}
+
+/** Appends the messages of a chunk that are still there. Throws SqliteFailure. */
+const readEntries = (
+  bytes: Uint8Array,
+  [start, end, markStart, markEnd, , first, last]: ChunkRow,
+  clientId: string,
+  pool: PoolReader | undefined,
+  found: Array<PutOutgoing>
+): void => {
+  const states = markEnd === 0 ? undefined : SqliteMark.read(bytes.subarray(markStart, markEnd), last - first + 1)
+  const entries = new EntryReader(bytes.subarray(start, end), pool)
+  for (let order = first; order <= last; order++) {
+    const entry = entries.read(clientId, order)
+    if (entry === undefined) throw damaged(`a message for ${clientId}`)
+    if (states === undefined) found.push(entry)
+    else if (!SqliteMark.isGone(states, order - first)) {
+      const mark = SqliteMark.get(states, order - first)
+      if (mark !== undefined && !outgoingStates.includes(mark.state)) throw damaged(`a message for ${clientId}`)
+      found.push(mark === undefined ? entry : { ...entry, ...mark })
+    }
+  }
+}
+
+/**
+ * The messages of a page of one session's queue, in order, and the order up to which they were looked for; undefined
+ * behind the last. Throws SqliteFailure.
+ */
+export const readQueued = (
+  { chunks, pools }: QueuePage,
+  clientId: string,
+  { after, through }: QueueRange
+): { readonly records: ReadonlyArray<PutOutgoing>; readonly seen: number } | undefined => {
+  const readers = new Map<number, PoolReader>()
+  for (const row of pools.rows) {
+    const [start, end, number, count] = row as PoolRow // the rows of a page are those of its table
+    readers.set(number, new PoolReader(pools.bytes.subarray(start, end), count))
+  }
+  const found: Array<PutOutgoing> = []
+  let seen = after
+  for (const row of chunks.rows) {
+    const chunk = row as ChunkRow // as above
+    const pool = chunk[7]
+    readEntries(chunks.bytes, chunk, clientId, pool === null ? undefined : readers.get(pool), found)
+    seen = Math.max(seen, chunk[6])
+  }
+  if (chunks.rows.length === 0) return undefined
+  const records = found.filter(({ order }) => order > after && order <= through)
+  return { records: records.sort((a, b) => a.order - b.order), seen }
 }
 
 /** The messages of a chunk, one behind the other. */

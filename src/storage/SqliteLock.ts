@@ -5,7 +5,7 @@
  * `sqlite3` program.
  */
 import { closeSync, openSync } from "node:fs"
-import { DatabaseSync } from "node:sqlite"
+import { DatabaseSync } from "./NodeSqlite.ts"
 import { of, SqliteFailure } from "./SqliteFailure.ts"
 
 export interface SqliteLock {

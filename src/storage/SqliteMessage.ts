@@ -3,7 +3,7 @@
  *
  * Read back with care: a file can be damaged anywhere. `read` returns undefined for what is no message.
  */
-import type { StoredMessage, StoredWill } from "../core/StoreOperation.ts"
+import type { Origin, StoredMessage, StoredWill } from "../core/StoreOperation.ts"
 import type { QoS } from "../protocol/Packet.ts"
 import type { Properties } from "../protocol/Property.ts"
 import * as PropertyDecoder from "../protocol/PropertyDecoder.ts"
@@ -17,27 +17,38 @@ const QOS = 0x03
 const RETAIN = 0x04
 const HAS_PROPERTIES = 0x08
 const EXPIRES = 0x10
+/** From version 2 of the file on: who published it stands behind the topic. */
+const HAS_ORIGIN = 0x20
 
 /** Flags, message id, received, expires, and the lengths of topic and payload. */
 const FIXED_BYTES = 1 + 6 + 6 + 6 + 2 + 4
 
 /** At most this many bytes, for `reserve`; not less than `write` takes. */
-const roomFor = ({ payload, properties, topic }: StoredMessage): number =>
+const roomFor = ({ origin, payload, properties, topic }: StoredMessage): number =>
   FIXED_BYTES +
   topic.length * 3 +
+  (origin === undefined ? 0 : 4 + (origin.clientId.length + origin.userName.length) * 3) +
   payload.length +
   (properties === undefined ? 0 : PropertyEncoder.byteLength(properties, "Publish"))
 
 export const write = (message: StoredMessage, target: SqliteBytes): void => {
-  const { expiresAt, payload, properties, qos, retain } = message
+  const { expiresAt, origin, payload, properties, qos, retain } = message
   target.reserve(roomFor(message))
   target.uint8(
-    qos | (retain ? RETAIN : 0) | (properties === undefined ? 0 : HAS_PROPERTIES) | (expiresAt === 0 ? 0 : EXPIRES)
+    qos |
+      (retain ? RETAIN : 0) |
+      (properties === undefined ? 0 : HAS_PROPERTIES) |
+      (expiresAt === 0 ? 0 : EXPIRES) |
+      (origin === undefined ? 0 : HAS_ORIGIN)
   )
   target.uint48(message.messageId)
   target.uint48(message.receivedAt)
   if (expiresAt !== 0) target.uint48(expiresAt)
   target.text(message.topic)
+  if (origin !== undefined) {
+    target.text(origin.clientId)
+    target.text(origin.userName)
+  }
   if (properties !== undefined) target.at = PropertyEncoder.write(properties, "Publish", target.bytes, target.at)
   target.uint32(payload.length)
   target.copy(payload)
@@ -68,6 +79,7 @@ export class MessageReader {
     const receivedAt = uint48(reader)
     const expiresAt = (flags & EXPIRES) === 0 ? 0 : uint48(reader)
     const topic = this.readTopic()
+    const origin = (flags & HAS_ORIGIN) === 0 ? undefined : readOrigin(reader)
     const properties = (flags & HAS_PROPERTIES) === 0 ? undefined : readProperties(reader)
     const length = reader.uint32()
     const end = reader.at + length
@@ -85,7 +97,8 @@ export class MessageReader {
       retain: (flags & RETAIN) !== 0,
       properties,
       receivedAt,
-      expiresAt
+      expiresAt,
+      ...(origin === undefined ? undefined : { origin })
     }
   }
 
@@ -112,6 +125,11 @@ export class MessageReader {
     }
     return true
   }
+}
+
+const readOrigin = (reader: Reader): Origin => {
+  const clientId = reader.text()
+  return { clientId, userName: reader.text() }
 }
 
 /** Only the properties that are there: what comes back has the keys of what was put. */

@@ -1,7 +1,10 @@
 /**
- * Reads everything that is kept, a page of rows at a time, for a broker that starts. Runs in the worker.
+ * Reads what is kept, a page of rows at a time: everything for a broker that starts, and the waiting messages of one
+ * session. Runs in the worker.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
+import { OBJECT_BYTES } from "../core/Content.ts"
+import { CHUNK_MESSAGES } from "./SqliteBatch.ts"
 import { SqliteBytes } from "./SqliteBytes.ts"
 
 /** Rows of one table. Blobs are in `bytes`: a row has where they start and end (both 0: there is none). */
@@ -80,6 +83,49 @@ const queries = {
   retained: { table: "retained", blobs: 1, sql: "SELECT message, topic FROM retained" }
 } satisfies Record<Page["table"], Query>
 
+/** Which messages of a session are read. */
+export interface QueueRange {
+  readonly session: number
+  /** Their orders are above this one, */
+  readonly after: number
+  /** and up to this one. */
+  readonly through: number
+  /** About so many bytes at once. */
+  readonly bytesMax: number
+}
+
+/** Rows that hold the first messages of a range, as far as there are any. */
+export interface QueuePage {
+  readonly chunks: Page
+  /** What the chunks point into. */
+  readonly pools: Page
+}
+
+const QUEUED =
+  "SELECT entries, states, session, first, last, pool FROM chunk LEFT JOIN mark ON mark.chunk = chunk.id " +
+  "WHERE session = ? AND first BETWEEN ? AND ? AND last > ? ORDER BY first, chunk.id"
+
+/** The first chunks that hold messages of the range, and the pools that they point into. */
+export const queued = (database: DatabaseSync, { after, bytesMax, session, through }: QueueRange): QueuePage => {
+  const pools = new Collected("pool", 1)
+  const chunks = new Collected("chunk", 2)
+  const known = new Set<unknown>()
+  let messages = 0
+  const pool = database.prepare("SELECT messages, number, chunks FROM pool WHERE number = ?")
+  const found = iterate(database.prepare(QUEUED), session, after - CHUNK_MESSAGES + 2, through, after)
+  for (const row of found) {
+    chunks.add(row)
+    const number = row[5]
+    if (typeof number === "number" && !known.has(number)) {
+      known.add(number)
+      for (const columns of iterate(pool, number)) pools.add(columns)
+    }
+    messages += Number(row[4]) - Number(row[3]) + 1
+    if (chunks.length + pools.length + messages * OBJECT_BYTES >= bytesMax) break
+  }
+  return { chunks: chunks.page(), pools: pools.page() }
+}
+
 /** All pages. The database is being read from the first to the last, or until the generator is closed. */
 export function* pages(database: DatabaseSync): Generator<Page, undefined, void> {
   const tables = ["session", "subscription", "incoming", "pool", "chunk", "retained"] as const
@@ -88,11 +134,41 @@ export function* pages(database: DatabaseSync): Generator<Page, undefined, void>
 }
 
 function* pagesOf(database: DatabaseSync, { blobs, sql, table }: Query): Generator<Page, undefined, void> {
-  let bytes = new SqliteBytes()
-  let rows: Array<ReadonlyArray<unknown>> = []
-  // The rows are those of the query, whose columns are those of the table's row type.
-  const page = () => ({ table, bytes: bytes.bytes.subarray(0, bytes.at), rows }) as unknown as Page
+  let collected = new Collected(table, blobs)
   for (const columns of iterate(database.prepare(sql))) {
+    collected.add(columns)
+    if (collected.rows === PAGE_ROWS || collected.length >= PAGE_BYTES) {
+      yield collected.page()
+      collected = new Collected(table, blobs)
+    }
+  }
+  if (collected.rows > 0) yield collected.page()
+  return undefined
+}
+
+/** Rows of a table on their way into a page; the blobs come first in a row. */
+class Collected {
+  private readonly table: Page["table"]
+  private readonly blobs: number
+  private readonly bytes = new SqliteBytes()
+  private readonly list: Array<ReadonlyArray<unknown>> = []
+
+  constructor(table: Page["table"], blobs: number) {
+    this.table = table
+    this.blobs = blobs
+  }
+
+  get rows(): number {
+    return this.list.length
+  }
+
+  /** Of the blobs, in bytes. */
+  get length(): number {
+    return this.bytes.at
+  }
+
+  add(columns: ReadonlyArray<unknown>): void {
+    const { blobs, bytes } = this
     const row: Array<unknown> = []
     for (let index = 0; index < blobs; index++) {
       const blob = columns[index]
@@ -104,18 +180,17 @@ function* pagesOf(database: DatabaseSync, { blobs, sql, table }: Query): Generat
       row.push(start, blob instanceof Uint8Array ? bytes.at : 0)
     }
     for (let index = blobs; index < columns.length; index++) row.push(columns[index])
-    rows.push(row)
-    if (rows.length === PAGE_ROWS || bytes.at >= PAGE_BYTES) {
-      yield page()
-      bytes = new SqliteBytes()
-      rows = []
-    }
+    this.list.push(row)
   }
-  if (rows.length > 0) yield page()
-  return undefined
+
+  page(): Page {
+    const { bytes, list: rows, table } = this
+    // The rows are those of a query of the table, whose columns are those of its row type.
+    return { table, bytes: bytes.bytes.subarray(0, bytes.at), rows } as unknown as Page
+  }
 }
 
-const iterate = (statement: StatementSync): Iterable<ReadonlyArray<unknown>> => {
+const iterate = (statement: StatementSync, ...parameters: ReadonlyArray<number>): Iterable<ReadonlyArray<unknown>> => {
   statement.setReturnArrays(true)
-  return statement.iterate() as unknown as Iterable<ReadonlyArray<unknown>> // arrays from now on
+  return statement.iterate(...parameters) as unknown as Iterable<ReadonlyArray<unknown>> // arrays from now on
 }

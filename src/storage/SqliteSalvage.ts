@@ -6,7 +6,8 @@
  * starts, under its lock.
  */
 import { existsSync, renameSync, rmSync } from "node:fs"
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite"
+import type { SQLInputValue, StatementSync } from "node:sqlite"
+import { DatabaseSync } from "./NodeSqlite.ts"
 import { SqliteCatalog } from "./SqliteCatalog.ts"
 import { of } from "./SqliteFailure.ts"
 import * as SqliteFile from "./SqliteFile.ts"

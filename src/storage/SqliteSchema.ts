@@ -64,7 +64,10 @@ const begin: Migration = (database) => {
   `)
 }
 
-const migrations: ReadonlyArray<Migration> = [begin]
+/** Version 2: retained messages say who published them. Those from before do not, and read as they did. */
+const withOrigins: Migration = () => {}
+
+const migrations: ReadonlyArray<Migration> = [begin, withOrigins]
 
 export const VERSION = migrations.length
 

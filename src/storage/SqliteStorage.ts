@@ -14,9 +14,10 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { mkdirSync } from "node:fs"
 import { dirname, resolve } from "node:path"
-import type { StoreOperation, StoreRecord } from "../core/StoreOperation.ts"
+import type { PutOutgoing, StoreOperation, StoreRecord } from "../core/StoreOperation.ts"
 import {
   BrokerStorage,
+  type QueuedRequest,
   StorageCorrupt,
   StorageError,
   type StorageErrorReason,
@@ -32,7 +33,8 @@ import { SqliteCatalog } from "./SqliteCatalog.ts"
 import { HEARTBEAT_MILLIS, type Opened } from "./SqliteDatabase.ts"
 import * as SqliteFailure from "./SqliteFailure.ts"
 import type { Durability } from "./SqliteFile.ts"
-import { SqliteLoad } from "./SqliteLoad.ts"
+import * as SqliteFile from "./SqliteFile.ts"
+import * as SqliteLoad from "./SqliteLoad.ts"
 import * as SqliteLock from "./SqliteLock.ts"
 import * as SqliteSalvage from "./SqliteSalvage.ts"
 import { type Answer, type Refusal, SqliteThread } from "./SqliteThread.ts"
@@ -166,10 +168,11 @@ export class SqliteStore {
   /** The database is open for this run, also when the thread had to be started again. */
   private readonly ready: Effect.Effect<void, Refusal> = Effect.suspend(() => {
     if (this.isOpen) return Effect.void
-    return Effect.flatMap(this.openDatabase, ({ run }) => {
-      if (run === this.run) return Effect.void
+    return Effect.flatMap(this.openDatabase, ({ run, sequence }) => {
+      if (run === this.run && sequence >= this.sequence) return Effect.void
       this.openedBy = 0
-      const message = "Another broker has written to it while this one was running."
+      const message =
+        "It is not as this broker has left it: another has written to it, or it was replaced. Restart the broker."
       return Effect.fail<Refusal>({ kind: "failed", message })
     })
   })
@@ -185,13 +188,13 @@ export class SqliteStore {
       this.catalog.clear()
       this.catalog.nextSession = nextSession
       this.catalog.nextPool = nextPool
-      return this.pages(new SqliteLoad(this.catalog))
+      return this.pages(new SqliteLoad.SqliteLoad(this.catalog))
     })
     return Stream.unwrap(begin).pipe(Stream.mapError(this.toError))
   }
 
   /** While the records of one page are taken, the worker reads the next. */
-  private pages(load: SqliteLoad): Stream.Stream<StoreRecord, Refusal> {
+  private pages(load: SqliteLoad.SqliteLoad): Stream.Stream<StoreRecord, Refusal> {
     const ahead = Array.from({ length: PAGES_AHEAD }, () => this.askAhead({ _tag: "Page" }))
     return Stream.paginate(false, () =>
       Effect.flatMap(ahead.shift() ?? Effect.succeed(undefined), (page) => {
@@ -236,11 +239,38 @@ export class SqliteStore {
     })
   }
 
+  /** Waiting messages of one session: pages, until one has some. A thread that died can be asked again. */
+  private queued({ clientId, ...range }: QueuedRequest): Effect.Effect<ReadonlyArray<PutOutgoing>, StorageError> {
+    const session = this.catalog.sessions.get(clientId)?.number
+    if (session === undefined) return Effect.succeed([])
+    const from = (after: number): Effect.Effect<ReadonlyArray<PutOutgoing>, Refusal> =>
+      Effect.gen({ self: this }, function* () {
+        yield* this.ready
+        const asked = { ...range, session, after }
+        const page = yield* this.ask({ _tag: "Queued", range: asked })
+        const read = yield* Effect.try({
+          try: () => SqliteLoad.readQueued(page, clientId, asked),
+          catch: (error): Refusal => SqliteFailure.of(error)
+        })
+        if (read === undefined) return []
+        return read.records.length > 0 || read.seen >= range.through ? read.records : yield* from(read.seen)
+      })
+    const once = Effect.suspend(() => from(range.after))
+    return once.pipe(
+      Effect.catchIf(
+        ({ kind }) => kind === "died",
+        () => once
+      ),
+      Effect.mapError(this.toError)
+    )
+  }
+
   get service(): BrokerStorage["Service"] {
     return {
       keeps: "everything",
       load: this.load,
       commit: (operations, sequence) => this.commit(operations, sequence),
+      queued: (request) => Effect.suspend(() => this.queued(request)),
       hasRoom: Effect.andThen(this.ready, this.ask({ _tag: "HasRoom" })).pipe(Effect.mapError(this.toError)),
       lastAlive: Effect.sync(() => this.lastAlive),
       gatherMillis: this.gatherMillis
@@ -276,8 +306,9 @@ const salvage = Effect.fnUntraced(function* (options: SqliteOptions, file: strin
 /** An open store; it is closed with the scope. */
 export const open: (options: SqliteOptions) => Effect.Effect<SqliteStore, StorageError, Scope.Scope> =
   Effect.fnUntraced(function* (options) {
-    const file = resolve(options.file)
-    yield* attempt(file, () => mkdirSync(dirname(file), { recursive: true, mode: 0o700 }))
+    const named = resolve(options.file)
+    yield* attempt(named, () => mkdirSync(dirname(named), { recursive: true, mode: 0o700 }))
+    const file = yield* attempt(named, () => SqliteFile.placeOf(named))
     yield* Effect.acquireRelease(
       attempt(file, () => SqliteLock.acquire(file)),
       (lock) => Effect.sync(() => lock.release())

@@ -4,6 +4,8 @@
  * Owns the thread's life. One that dies is started again by the next request; what was asked of it fails with `died`,
  * and whoever asked knows whether asking again is safe.
  */
+import { getCompileCacheDir } from "node:module"
+import { dirname } from "node:path"
 import { Worker } from "node:worker_threads"
 import type { DatabaseOptions } from "./SqliteDatabase.ts"
 import type { FailureKind } from "./SqliteFailure.ts"
@@ -19,6 +21,13 @@ export type Answer<A> = { readonly ok: true; readonly result: A } | ({ readonly 
 
 /** As this module: the sources are run as they are, the package has been compiled. */
 const program = new URL(import.meta.url.endsWith(".ts") ? "./SqliteWorker.ts" : "./SqliteWorker.js", import.meta.url)
+
+/** A thread has no compile cache of its own accord, and without one takes four times as long to be up. */
+const environment = (): NodeJS.ProcessEnv => {
+  const cache = getCompileCacheDir()
+  // What is said is the subdirectory of this version of Node.
+  return cache === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: dirname(cache) }
+}
 
 type Waiting = (response: Answer<Results[keyof Results]>) => void
 
@@ -55,7 +64,7 @@ export class SqliteThread {
   }
 
   private start(): Worker {
-    const worker = new Worker(program, { workerData: this.options, name: "effect-mqtt store" })
+    const worker = new Worker(program, { workerData: this.options, name: "effect-mqtt store", env: environment() })
     let reason = "it ended"
     worker.on("message", (response: Response) => this.waiting.shift()?.(response))
     worker.on("error", (error) => {

@@ -7,12 +7,13 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads"
 import type { SqliteBatch } from "./SqliteBatch.ts"
 import { type Begun, type DatabaseOptions, HEARTBEAT_MILLIS, type Opened, SqliteDatabase } from "./SqliteDatabase.ts"
 import { type FailureKind, of } from "./SqliteFailure.ts"
-import type { Page } from "./SqliteReader.ts"
+import type { Page, QueuePage, QueueRange } from "./SqliteReader.ts"
 
 export type Request =
   | { readonly _tag: "Open" }
   | { readonly _tag: "Begin" }
   | { readonly _tag: "Page" }
+  | { readonly _tag: "Queued"; readonly range: QueueRange }
   | { readonly _tag: "Commit"; readonly batch: SqliteBatch }
   | { readonly _tag: "HasRoom" }
   | { readonly _tag: "Close" }
@@ -21,6 +22,7 @@ export interface Results {
   readonly Open: Opened
   readonly Begin: Begun
   readonly Page: Page | undefined
+  readonly Queued: QueuePage
   /** The batch's buffer, to be used again. */
   readonly Commit: ArrayBuffer
   readonly HasRoom: boolean
@@ -48,6 +50,8 @@ const answer = (request: Request): Results[keyof Results] => {
       return opened().begin(Date.now())
     case "Page":
       return opened().page()
+    case "Queued":
+      return opened().queued(request.range)
     case "Commit":
       opened().commit(request.batch, Date.now())
       return request.batch.bytes.buffer
@@ -62,7 +66,9 @@ const answer = (request: Request): Results[keyof Results] => {
 
 const transfers = (result: Results[keyof Results]): Array<ArrayBuffer> => {
   if (result instanceof ArrayBuffer) return [result]
-  return typeof result === "object" && "bytes" in result ? [result.bytes.buffer] : []
+  if (typeof result !== "object") return []
+  if ("chunks" in result) return [result.chunks.bytes.buffer, result.pools.bytes.buffer]
+  return "bytes" in result ? [result.bytes.buffer] : []
 }
 
 const serve = (port: MessagePort): void => {

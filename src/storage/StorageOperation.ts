@@ -17,6 +17,8 @@ const Seconds = Property.integer(0, 0xffff_ffff)
 export const OutgoingState = Schema.Literals([1, 2, 3, 4, 5, 10])
 export const IncomingState = Schema.Literals([6, 7, 8, 9, 10])
 
+export const Origin = Schema.Struct({ clientId: Schema.String, userName: Schema.String })
+
 export const StoredMessage = Schema.Struct({
   messageId: Count,
   topic: Schema.String,
@@ -25,7 +27,8 @@ export const StoredMessage = Schema.Struct({
   retain: Schema.Boolean,
   properties: Schema.UndefinedOr(Property.schemaOf("Publish")),
   receivedAt: Count,
-  expiresAt: Count
+  expiresAt: Count,
+  origin: Schema.optional(Origin)
 })
 
 export const StoredWill = Schema.Struct({ message: StoredMessage, delaySeconds: Seconds })

@@ -20,6 +20,8 @@ export class Arrival {
   /** What bytes come through: the raw socket, or TLS over it. */
   stream: Net.Socket
   tls: NegotiatedTls | undefined = undefined
+  /** Who its certificate says that it is. */
+  userName: string | undefined = undefined
   phase: Phase = "undecided"
   /** Milliseconds since the epoch. */
   dueAt = Number.POSITIVE_INFINITY
@@ -46,6 +48,8 @@ export interface Stages {
   progress(arrival: Arrival, message: () => string): void
   /** It did not work out: told as an event. The connection is closed, after the response if there is one. */
   fail(arrival: Arrival, failure: HandshakeFailure, response?: string): void
+  /** Not about an arrival: the status of a certificate is bad, or could not be found out. */
+  certificateDoubtful(description: string): void
 }
 
 /** "Error during handshake". */

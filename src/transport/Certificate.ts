@@ -11,6 +11,7 @@ import * as Fs from "node:fs/promises"
 import * as Tls from "node:tls"
 import * as CertificateError from "./CertificateError.ts"
 import * as CertificateStore from "./CertificateStore.ts"
+import * as Der from "./Der.ts"
 import * as DistinguishedName from "./DistinguishedName.ts"
 import { errnoOf } from "./ListenError.ts"
 import type { CertificateConfig } from "./ListenerConfig.ts"
@@ -21,6 +22,8 @@ export interface ServerCertificate {
   readonly key: string
   /** The certificate and those that lead on from it, PEM. */
   readonly chain: string
+  /** The next certificate of the chain, if it is there. */
+  readonly issuer: X509Certificate | undefined
 }
 
 type Found = Effect.Effect<ServerCertificate, CertificateError.CertificateError>
@@ -53,18 +56,23 @@ const wrongPassword = (store: string) =>
   new CertificateError.CredentialsUnusable({
     store,
     why: "password",
-    detail: "the password does not open it. Give the one that it was protected with."
+    detail: "the password does not open it. Give the one that it was protected with; if it is that, export it again."
   })
 
-const isPasswordFault = (code: string): boolean =>
-  /BAD_DECRYPT|INTERRUPTED_OR_CANCELLED|MISSING_PASSPHRASE|BAD_PASSWORD/.test(code)
+/** PKCS#8, and the older form that says so in a header of its own. */
+const isEncrypted = (pem: string): boolean => /^-----BEGIN ENCRYPTED |^Proc-Type: 4,ENCRYPTED/m.test(pem)
 
-const keyFrom = (bytes: Buffer | string, passphrase: string, name: string) =>
+/**
+ * A wrong password makes nonsense of an encrypted key. OpenSSL mostly notices that at the padding, and once in 256
+ * times, when the nonsense is padded well, somewhere else: whatever it says is the password's fault, but for a cipher
+ * that it does not have.
+ */
+const keyFrom = (pem: string, passphrase: string, name: string) =>
   Effect.try({
-    try: () => createPrivateKey({ key: bytes, format: "pem", passphrase }),
+    try: () => createPrivateKey({ key: pem, format: "pem", passphrase }),
     catch: (error) => {
       const code = error instanceof Error ? errnoOf(error) : String(error)
-      if (isPasswordFault(code)) return wrongPassword(name)
+      if (isEncrypted(pem) && code !== "ERR_OSSL_EVP_UNSUPPORTED") return wrongPassword(name)
       const detail = `its private key cannot be read (${code}). Export it again as PKCS#8 PEM.`
       return new CertificateError.CertificateStoreUnavailable({ store: name, detail })
     }
@@ -86,6 +94,15 @@ const fromPem = Effect.fnUntraced(function* (text: string, password: string, nam
   }
 })
 
+/** Whether a PFX says itself when its password is wrong. Without that, a wrong one is found like that of a key. */
+const hasAuthenticationCode = (bytes: Buffer): boolean => {
+  try {
+    return Der.inside(Der.readAll(bytes)[0]).length !== 2
+  } catch (_error) {
+    return true // it is damaged, or in a form that nobody writes without the code
+  }
+}
+
 /** Why OpenSSL would not use a PFX; undefined: nothing that its contents do not say better. */
 const pfxFault = (bytes: Buffer, password: string, name: string): CertificateError.CertificateError | undefined => {
   try {
@@ -96,6 +113,7 @@ const pfxFault = (bytes: Buffer, password: string, name: string): CertificateErr
     if (message.includes("mac verify failure")) return wrongPassword(name)
     if (message.includes("Unsupported PKCS12")) return damaged(name, CertificateStore.reexport(name))
     if (message.includes("Unable to load")) return undefined
+    if (!hasAuthenticationCode(bytes)) return wrongPassword(name)
     return damaged(name, `it is not a PFX (PKCS#12) store (${message}). Check the file and its store type.`)
   }
 }
@@ -131,7 +149,7 @@ const open = Effect.fnUntraced(function* (config: CertificateConfig, name: strin
   const isPath = CertificateStore.isPath(CertificateStore.AUTO, sslCertKey)
   const keyName = nameOf(sslCertKey, isPath)
   const keyBytes = yield* read(sslCertKey, isPath, keyName)
-  const key = yield* keyFrom(keyBytes, password, keyName)
+  const key = yield* keyFrom(keyBytes.toString("latin1"), password, keyName)
   return { keys: [...material.keys, key], certificates: material.certificates }
 })
 
@@ -215,7 +233,8 @@ export const readPem = (setting: string, textOrPath: string) =>
 /** Certificates in PEM, each checked; see `readPem`. */
 export const readCertificates = Effect.fnUntraced(function* (setting: string, textOrPath: string) {
   const text = yield* readPem(setting, textOrPath)
-  return yield* Effect.forEach(CertificateStore.pemBlocks(text).certificates, (pem) => certificateFrom(pem, setting))
+  const name = CertificateStore.isPath(CertificateStore.AUTO, textOrPath) ? textOrPath : setting
+  return yield* Effect.forEach(CertificateStore.pemBlocks(text).certificates, (pem) => certificateFrom(pem, name))
 })
 
 /** Opens the store and finds the certificate; `authorities` may lead on from it. */
@@ -239,6 +258,7 @@ export const load = (config: CertificateConfig, authorities: ReadonlyArray<X509C
     return {
       certificate: leaf,
       key: key.export({ type: "pkcs8", format: "pem" }).toString(),
-      chain: chain.map(String).join("")
+      chain: chain.map(String).join(""),
+      issuer: chain[1]
     }
   })

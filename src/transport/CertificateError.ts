@@ -95,6 +95,21 @@ export class CertificateExpired extends Schema.TaggedError<CertificateExpired>()
   }
 }
 
+/** Its authority has revoked the certificate, or could not be asked although that is wanted. */
+export class CertificateStatusBad extends Schema.TaggedError<CertificateStatusBad>()("CertificateStatusBad", {
+  code: Schema.tag(280),
+  subject: Schema.String,
+  why: Schema.Literals(["revoked", "unavailable"]),
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return this.why === "revoked"
+      ? `The certificate ${this.subject} is revoked: ${this.detail}. Get a new one from its authority.`
+      : `The status of the certificate ${this.subject} cannot be checked: ${this.detail}. ` +
+          "Set SSLCheckOCSP to 1 to go on without it, or to 0."
+  }
+}
+
 /** The store holds no certificate that a server can use: none at all, or none with its private key. */
 export class ServerCertificateMissing extends Schema.TaggedError<ServerCertificateMissing>()(
   "ServerCertificateMissing",
@@ -115,6 +130,7 @@ export const reasons = [
   CertificateChainMissing,
   CertificateChainInvalid,
   CertificateExpired,
+  CertificateStatusBad,
   ServerCertificateMissing
 ] as const
 
@@ -126,4 +142,5 @@ export type CertificateError =
   | CertificateChainMissing
   | CertificateChainInvalid
   | CertificateExpired
+  | CertificateStatusBad
   | ServerCertificateMissing

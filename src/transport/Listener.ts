@@ -37,6 +37,11 @@ export interface TransportSink {
   onDrain(): void
   /** Once, and nothing after it. `errno` is the operating system's name of the failure; undefined: an orderly end. */
   onClose(errno: string | undefined): void
+  /**
+   * Most bytes that may be gathered of a message that is incomplete, where messages have to be gathered (WebSocket).
+   * Asked while bytes come; once it is undefined, for good, only the transport's own limit holds.
+   */
+  readonly gatheredBytesMax?: number | undefined
 }
 
 /** What TLS agreed on: the documented `SSLNegotiated…` settings. */
@@ -53,12 +58,18 @@ export interface NegotiatedTls {
   readonly keyExchange: string
 }
 
-export interface TransportConnection extends Peer {
+/** How a connection came in. */
+export interface Origin extends Peer {
   /** The id that its handshake had; without one the core gives it. */
   readonly connectionId?: string | undefined
+  /** Who its certificate says that it is, where that is wanted (`sslCertUserName`). */
+  readonly userName?: string | undefined
   readonly tls?: NegotiatedTls | undefined
   /** Whether the TCP keep-alive probe is on. */
   readonly tcpKeepAlive: boolean
+}
+
+export interface TransportConnection extends Origin {
   /** Set before the first `resume`. */
   sink: TransportSink
   /** Bytes given to `write` that the operating system has not accepted; 0: it keeps no reference to them either. */
@@ -102,6 +113,8 @@ export interface ListenerHandler {
   accepted(connection: TransportConnection): void
   /** A connection could not be accepted (out of file descriptors, for one); the listener goes on. */
   acceptFailed(errno: string): void
+  /** The status of the listener's certificate is bad, or could not be found out; the listener goes on. */
+  certificateDoubtful(description: string): void
   /** A handshake begins. Returns its connection id; undefined: there is no room for it. It counts until it is over. */
   preparing(peer: Peer): string | undefined
   /** How a handshake goes, in words. */

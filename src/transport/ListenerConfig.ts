@@ -16,10 +16,11 @@ export type Protocol = typeof Protocol.Type
 const defaulted = <S extends Schema.Top>(schema: S, value: S["Encoded"]) =>
   schema.pipe(Schema.withDecodingDefaultKey(Effect.succeed(value)))
 
-const whole = (name: string, minimum: number, maximum: number) =>
-  Schema.Int.check(
-    Schema.isBetween({ minimum, maximum }, { message: `${name} must be a whole number from ${minimum} to ${maximum}` })
-  )
+const whole = (name: string, minimum: number, maximum: number) => {
+  const message = `${name} must be a whole number from ${minimum} to ${maximum}`
+  const inRange = (value: number) => Number.isInteger(value) && value >= minimum && value <= maximum
+  return Schema.Number.check(Schema.makeFilter(inRange, { message }))
+}
 
 /** An address, or a network written like 10.0.0.0/8. */
 const isNetwork = (text: string): boolean => {
@@ -45,7 +46,7 @@ const socketFields = (port: number) => ({
   ipv6Only: defaulted(Schema.Boolean, false),
   /** Connections that the operating system holds until they are accepted. */
   backlog: defaulted(whole("backlog", 1, 65_535), 511),
-  /** `TcpNoDelay`: sends at once instead of waiting for more. On, because output is gathered before it is written. */
+  /** `TcpNoDelay`: sends at once instead of waiting for more. On, unlike the manual's: output is gathered before. */
   noDelay: defaulted(Schema.Boolean, true),
   /** `TCPKeepAlive`: whether the operating system probes connections that are idle. Either time below turns it on. */
   tcpKeepAlive: defaulted(Schema.Boolean, false),
@@ -101,7 +102,15 @@ const replaceableFields = {
   sslCACerts: defaulted(Schema.String, ""),
   /** `SSLClientCACerts`: who may issue client certificates (PEM, or a path). None: only the hook can accept one. */
   sslClientCACerts: defaulted(Schema.String, ""),
-  /** Revoked client certificates (PEM CRLs, or a path). */
+  /**
+   * `OpenSSLCADir`: a directory of further such certificates in PEM files, all of which are read (names do not matter);
+   * "": none. At most 2,000 files and 16 MiB.
+   */
+  sslClientCADir: defaulted(Schema.String, ""),
+  /**
+   * Revoked client certificates (PEM, or a path): the list of each authority between a client's certificate and the one
+   * that is known. Where one of these lists is missing or out of date, nobody is verified.
+   */
   sslClientCRLs: defaulted(Schema.String, "")
 }
 
@@ -109,9 +118,23 @@ const tlsFields = {
   ...replaceableFields,
   /** `SSLAuthenticateClients`: asks clients for a certificate, and lets in only who has one that is accepted. */
   sslAuthenticateClients: defaulted(Schema.Boolean, false),
-  /** 192 TLS 1.0, 768 TLS 1.1, 3072 TLS 1.2, 12288 TLS 1.3, added up. */
+  /**
+   * The common name of a client's verified certificate is its user name, whatever its CONNECT says. Includes
+   * `sslAuthenticateClients`; who has no such name is refused.
+   */
+  sslCertUserName: defaulted(Schema.Boolean, false),
+  /**
+   * `SSLCheckOCSP`: the status of the certificate is asked for at its authority's responder, and shown to clients. 0
+   * not; 1 where there is one that answers, and a revoked certificate is refused; 2 as well one of unknown status.
+   */
+  sslCheckOCSP: defaulted(Schema.Literals([0, 1, 2]), 0),
+  /** 192 TLS 1.0, 768 TLS 1.1, 3072 TLS 1.2, 12288 TLS 1.3, added up. 15360 is the last two; the manual's is 3072. */
   sslEnabledProtocols: defaulted(whole("sslEnabledProtocols", 0, 65_535), 15_360),
-  /** Documented or OpenSSL names with `;` between them; `*`: those that the runtime thinks safe. */
+  /**
+   * Documented or OpenSSL names with `;` between them, or a list in OpenSSL's own syntax (`HIGH:!aNULL:!MD5`, which
+   * `OpenSSLCipherList` is for); `*`: those that the runtime thinks safe. A list without suites of TLS 1.3 leaves those
+   * as they are: `sslEnabledProtocols` turns that version off.
+   */
   sslEnabledCipherSuites: defaulted(Schema.NonEmptyString, "*"),
   /** Documented or OpenSSL names with `,` between them; "": the runtime's. */
   sslSupportedGroups: defaulted(Schema.String, ""),
@@ -136,9 +159,15 @@ const webSocketFields = {
   path: defaulted(WebPath, ""),
   /** Origins whose pages may connect (`https://app.example`); empty: any. Programs that send none may always. */
   origins: defaulted(Schema.Array(Schema.NonEmptyString), []),
-  /** Largest frame, and largest message of several; 0: as large as the largest packet. */
+  /**
+   * Largest frame, and largest message of several; 0: as large as the largest packet (`packetBytesMax`), as it is when
+   * a connection begins.
+   */
   frameBytesMax: defaulted(whole("frameBytesMax", 0, 268_435_460), 0),
-  /** Compression. Costs memory and time for each connection. */
+  /**
+   * Compression. Costs memory and time for each connection: also one whose client has not said who it is may then make
+   * the broker hold a message of `frameBytesMax`.
+   */
   perMessageDeflate: defaulted(Schema.Boolean, false),
   /** Seconds between pings, for the sake of proxies; who has not answered at the next is cut off. 0: none. */
   pingSeconds: defaulted(whole("pingSeconds", 0, 86_400), 0)

@@ -4,29 +4,19 @@
  * Stands between a connection and its sink, so that connections without these settings pay nothing.
  */
 import type * as Net from "node:net"
-import type { NegotiatedTls, TransportConnection, TransportSink } from "./Listener.ts"
-import type { ListenerConfig, Protocol } from "./ListenerConfig.ts"
+import { Endpoint } from "./Endpoint.ts"
+import type { TransportConnection, TransportSink } from "./Listener.ts"
+import type { ListenerConfig } from "./ListenerConfig.ts"
 
 type Shape = Pick<ListenerConfig, "linger" | "lingerSeconds" | "transferBytesPerSecondMax">
 
 /** How often waiting output gets its share. */
 const SLICE_MILLIS = 50
 
-const silent: TransportSink = { onData: () => {}, onDrain: () => {}, onClose: () => {} }
-
-export class ShapedConnection implements TransportConnection, TransportSink {
-  readonly remoteHost: string
-  readonly remotePort: number
-  readonly localHost: string
-  readonly localPort: number
-  readonly protocol: Protocol
-  readonly connectionId: string | undefined
-  readonly tls: NegotiatedTls | undefined
-  readonly tcpKeepAlive: boolean
+export class ShapedConnection extends Endpoint implements TransportConnection, TransportSink {
   private readonly inner: TransportConnection
   private readonly raw: Net.Socket
   private readonly shape: Shape
-  private target: TransportSink = silent
   private queue: Array<Uint8Array> = []
   private queuedBytes = 0
   /** Bytes that may be sent now, and when that was last so many. */
@@ -38,26 +28,12 @@ export class ShapedConnection implements TransportConnection, TransportSink {
   private closed = false
 
   constructor(inner: TransportConnection, raw: Net.Socket, shape: Shape) {
-    this.remoteHost = inner.remoteHost
-    this.remotePort = inner.remotePort
-    this.localHost = inner.localHost
-    this.localPort = inner.localPort
-    this.protocol = inner.protocol
-    this.connectionId = inner.connectionId
-    this.tls = inner.tls
-    this.tcpKeepAlive = inner.tcpKeepAlive
+    super(inner)
     this.inner = inner
     this.raw = raw
     this.shape = shape
     this.allowance = this.burst
     inner.sink = this
-  }
-
-  get sink(): TransportSink {
-    return this.target
-  }
-  set sink(sink: TransportSink) {
-    this.target = sink
   }
 
   get writableLength(): number {
@@ -103,14 +79,18 @@ export class ShapedConnection implements TransportConnection, TransportSink {
     else this.raw.resetAndDestroy()
   }
 
+  get gatheredBytesMax(): number | undefined {
+    return this.sink.gatheredBytesMax
+  }
+
   // What the connection tells.
 
   onData(bytes: Uint8Array): void {
-    this.target.onData(bytes)
+    this.sink.onData(bytes)
   }
 
   onDrain(): void {
-    this.target.onDrain()
+    this.sink.onDrain()
   }
 
   onClose(errno: string | undefined): void {
@@ -119,7 +99,7 @@ export class ShapedConnection implements TransportConnection, TransportSink {
     clearTimeout(this.lingerTimer)
     this.queue = []
     this.queuedBytes = 0
-    this.target.onClose(errno)
+    this.sink.onClose(errno)
   }
 
   /** What may go out at once after a silence. */
@@ -156,6 +136,6 @@ export class ShapedConnection implements TransportConnection, TransportSink {
   private sliced(): void {
     this.release()
     // Less waits than before; when the socket took it at once, nobody else says so.
-    if (!this.closed) this.target.onDrain()
+    if (!this.closed) this.sink.onDrain()
   }
 }

@@ -7,52 +7,50 @@
  * and what TLS and WebSocket need is only loaded by listeners that use it.
  */
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import { Arrival, failed, type Stages } from "./Arrival.ts"
 import * as Bind from "./Bind.ts"
 import { TlsSettingUnsupported } from "./CertificateError.ts"
-import * as ListenError from "./ListenError.ts"
-import type { CertificatesOptions, HandshakeFailure, Listener, ListenerHandler, NegotiatedTls } from "./Listener.ts"
-import type { CertificateConfig, ListenerConfig, Protocol } from "./ListenerConfig.ts"
+import { peerOf } from "./Endpoint.ts"
+import type * as ListenError from "./ListenError.ts"
+import type {
+  CertificatesOptions,
+  HandshakeFailure,
+  Listener,
+  ListenerHandler,
+  NegotiatedTls,
+  Origin
+} from "./Listener.ts"
+import type { CertificateConfig, ListenerConfig } from "./ListenerConfig.ts"
 import * as ProxyHeader from "./ProxyHeader.ts"
+import { ServerListener } from "./ServerListener.ts"
 import { ShapedConnection } from "./ShapedConnection.ts"
-import { type Origin, peerOf, TcpConnection } from "./TcpConnection.ts"
+import { TcpConnection } from "./TcpConnection.ts"
 import type { TlsStage } from "./TlsStage.ts"
 import type { WebSocketConnection } from "./WebSocketConnection.ts"
 import type { WebSocketStage } from "./WebSocketStage.ts"
 
-type OwnConnection = TcpConnection | WebSocketConnection
-
-class StagedListener implements Listener, Stages {
-  readonly protocol: Protocol
-  localHost = ""
-  localPort = 0
-  listening = false
-  readonly server: Net.Server
+class StagedListener extends ServerListener implements Stages {
   tlsStage: TlsStage | undefined = undefined
   webSocketStage: WebSocketStage | undefined = undefined
   private readonly config: ListenerConfig
-  private readonly handler: ListenerHandler
   private readonly arrivals = new Set<Arrival>()
   /** Those that have a deadline, in its order: all have the same time. */
   private readonly waiting = new Set<Arrival>()
-  private readonly connections = new Set<OwnConnection>()
   private readonly trusted = new Net.BlockList()
   private timer: NodeJS.Timeout | undefined = undefined
 
   constructor(config: ListenerConfig, handler: ListenerHandler) {
-    this.protocol = config.protocol
+    super(config, handler)
     this.config = config
-    this.handler = handler
     for (const network of config.proxyProtocolFrom) {
       const [address, prefix] = network.split("/")
       const family = Net.isIPv4(address!) ? "ipv4" : "ipv6"
       if (prefix === undefined) this.trusted.addAddress(address!, family)
       else this.trusted.addSubnet(address!, Number(prefix), family)
     }
-    this.server = Net.createServer(Bind.serverOptions(config))
-    this.server.on("connection", (socket) => this.connected(socket))
   }
 
   get certificate(): CertificateConfig | undefined {
@@ -63,21 +61,14 @@ class StagedListener implements Listener, Stages {
     return this.tlsStage?.authenticatesClients ?? false
   }
 
-  bound(address: Net.AddressInfo): void {
-    this.localHost = address.address
-    this.localPort = address.port
-    this.listening = true
-    this.server.on("error", (error) => this.handler.acceptFailed(ListenError.errnoOf(error)))
+  override stopAccepting(): void {
+    super.stopAccepting()
+    this.tlsStage?.stopAccepting()
   }
 
-  stopAccepting(): void {
-    this.listening = false
-    this.server.close()
-  }
-
-  closeConnections(): void {
+  override closeConnections(): void {
     for (const arrival of this.arrivals) arrival.raw.destroy()
-    for (const connection of this.connections) connection.destroy()
+    super.closeConnections()
   }
 
   replaceCertificates(options: CertificatesOptions | undefined): Effect.Effect<void, ListenError.ListenError> {
@@ -114,9 +105,12 @@ class StagedListener implements Listener, Stages {
     else arrival.stream.end(response, () => arrival.raw.destroy())
   }
 
-  private connected(socket: Net.Socket): void {
+  certificateDoubtful(description: string): void {
+    this.handler.certificateDoubtful(description)
+  }
+
+  protected connected(socket: Net.Socket): void {
     const arrival = new Arrival(socket, peerOf(socket, this.protocol))
-    if (this.config.tcpKeepAliveIntervalMillis > 0) Bind.probe(socket, this.config)
     this.arrivals.add(arrival)
     // What a socket fails with before it is ready is told by its end.
     socket.on("error", () => {})
@@ -181,7 +175,7 @@ class StagedListener implements Listener, Stages {
   private prepare(arrival: Arrival): void {
     const { tlsStage, webSocketStage } = this
     if (tlsStage === undefined && webSocketStage === undefined) {
-      this.ready(arrival, new TcpConnection(arrival.raw, Bind.probes(this.config), this.originOf(arrival)))
+      this.ready(arrival, new TcpConnection(arrival.raw, this.originOf(arrival)))
       return
     }
     const id = this.handler.preparing(arrival.peer)
@@ -204,7 +198,7 @@ class StagedListener implements Listener, Stages {
     this.progress(arrival, () => `TLS handshake completed: ${tls.version}, ${tls.cipherSuite}`)
     const proceed = () => {
       if (this.webSocketStage !== undefined) this.upgrade(arrival)
-      else this.ready(arrival, new TcpConnection(socket, Bind.probes(this.config), this.originOf(arrival)))
+      else this.ready(arrival, new TcpConnection(socket, this.originOf(arrival)))
     }
     const presented = this.tlsStage!.clientCertificate(arrival)
     if (presented === undefined) {
@@ -216,40 +210,37 @@ class StagedListener implements Listener, Stages {
     this.progress(arrival, () => `Client certificate ${certSubject === "" ? "" : `of ${certSubject} `}(${status})`)
     this.handler.authenticate(presented, (accepted) => {
       if (!arrival.isOpen) return
-      if (accepted) proceed()
-      else if (certSubject === "") this.fail(arrival, { code: 281, description: `Client certificate: ${status}` })
+      if (accepted) {
+        const fault = this.tlsStage!.identify(arrival)
+        if (fault === undefined) proceed()
+        else this.fail(arrival, { code: 280, description: fault })
+      } else if (certSubject === "") this.fail(arrival, { code: 281, description: `Client certificate: ${status}` })
       else this.fail(arrival, { code: 280, description: `The client certificate was not accepted (${status})` })
     })
   }
 
   private upgrade(arrival: Arrival): void {
     this.await(arrival, "a WebSocket upgrade")
-    const probes = Bind.probes(this.config)
     this.webSocketStage!.begin(
       arrival,
       () => this.originOf(arrival),
-      probes,
       (connection) => this.ready(arrival, connection)
     )
   }
 
-  private originOf({ connectionId, peer, tls }: Arrival): Origin {
-    return { peer, connectionId: connectionId === "" ? undefined : connectionId, tls }
+  private originOf({ connectionId, peer, tls, userName }: Arrival): Origin {
+    const tcpKeepAlive = Bind.probes(this.config)
+    return { ...peer, connectionId: connectionId === "" ? undefined : connectionId, userName, tls, tcpKeepAlive }
   }
 
-  private ready(arrival: Arrival, connection: OwnConnection): void {
+  private ready(arrival: Arrival, connection: TcpConnection | WebSocketConnection): void {
     arrival.phase = "over"
     this.forget(arrival)
     if (arrival.connectionId !== "") this.handler.prepared(arrival.connectionId, undefined)
-    this.connections.add(connection)
-    connection.onGone = this.gone
+    this.keep(connection)
     const { linger, lingerSeconds, transferBytesPerSecondMax } = this.config
     const shaped = !linger || lingerSeconds > 0 || transferBytesPerSecondMax > 0
     this.handler.accepted(shaped ? new ShapedConnection(connection, arrival.raw, this.config) : connection)
-  }
-
-  private readonly gone = (connection: OwnConnection): void => {
-    this.connections.delete(connection)
   }
 
   private forget(arrival: Arrival): void {
@@ -315,19 +306,19 @@ const stages = Effect.fnUntraced(function* (config: ListenerConfig, listener: St
   }
 })
 
-/** Binds the address and starts to accept. Fails with the reason when that, or its certificate, is not possible. */
+/**
+ * Binds the address and starts to accept. Fails with the reason when that, or its certificate, is not possible; then
+ * nothing of it is left in the scope, which may be that of an address where it is tried again.
+ */
 export const make: (
   config: ListenerConfig,
   handler: ListenerHandler
 ) => Effect.Effect<Listener, ListenError.ListenError, Scope.Scope> = Effect.fnUntraced(function* (config, handler) {
   const listener = new StagedListener(config, handler)
-  yield* stages(config, listener)
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      listener.stopAccepting()
-      listener.closeConnections()
-    })
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  return yield* stages(config, listener).pipe(
+    Effect.andThen(listener.open(config)),
+    Scope.provide(scope),
+    Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
   )
-  listener.bound(yield* Bind.listen(listener.server, config))
-  return listener
 })

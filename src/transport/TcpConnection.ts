@@ -8,9 +8,9 @@
  * The socket's listeners are functions of this module, not closures: an idle connection costs as little as it can.
  */
 import type * as Net from "node:net"
+import { Endpoint } from "./Endpoint.ts"
 import { errnoOf } from "./ListenError.ts"
-import type { NegotiatedTls, Peer, TransportConnection, TransportSink } from "./Listener.ts"
-import type { Protocol } from "./ListenerConfig.ts"
+import type { Origin, TransportConnection } from "./Listener.ts"
 
 /** Bytes per write to the socket. A link of 2 KiB/s finishes one in the default drain timeout. */
 const PIECE_BYTES = 64 * 1024
@@ -20,8 +20,6 @@ const owner = Symbol("TcpConnection")
 interface OwnedSocket extends Net.Socket {
   [owner]?: TcpConnection
 }
-
-const silent: TransportSink = { onData: () => {}, onDrain: () => {}, onClose: () => {} }
 
 // Node calls listeners with the socket as `this`; `owner` is set before they are added.
 function onData(this: OwnedSocket, bytes: Uint8Array): void {
@@ -34,38 +32,9 @@ function onClose(this: OwnedSocket): void {
   this[owner]!.ended()
 }
 
-/** IPv4 addresses of a socket that listens for both families come as `::ffff:1.2.3.4`. */
-const plain = (address: string | undefined): string =>
-  address === undefined ? "" : address.startsWith("::ffff:") ? address.slice(7) : address
-
-/** Who is at both ends of a socket. */
-export const peerOf = (socket: Net.Socket, protocol: Protocol): Peer => ({
-  remoteHost: plain(socket.remoteAddress),
-  remotePort: socket.remotePort ?? 0,
-  localHost: plain(socket.localAddress),
-  localPort: socket.localPort ?? 0,
-  protocol
-})
-
-/** What was found out before the connection was ready. */
-export interface Origin {
-  readonly peer: Peer
-  readonly connectionId: string | undefined
-  readonly tls: NegotiatedTls | undefined
-}
-
-export class TcpConnection implements TransportConnection {
-  readonly remoteHost: string
-  readonly remotePort: number
-  readonly localHost: string
-  readonly localPort: number
-  readonly protocol: Protocol
-  readonly connectionId: string | undefined
-  readonly tls: NegotiatedTls | undefined
-  readonly tcpKeepAlive: boolean
-  sink: TransportSink = silent
+export class TcpConnection extends Endpoint implements TransportConnection {
   /** Told when the socket is gone, besides the sink. */
-  onGone: ((connection: TcpConnection) => void) | undefined = undefined
+  onGone: ((connection: Endpoint) => void) | undefined = undefined
   private readonly socket: OwnedSocket
   private errno: string | undefined = undefined
   private closed = false
@@ -77,17 +46,9 @@ export class TcpConnection implements TransportConnection {
   private queuedBytes = 0
   private written: (() => void) | undefined = undefined
 
-  constructor(socket: Net.Socket, tcpKeepAlive: boolean, origin?: Origin) {
+  constructor(socket: Net.Socket, origin: Origin) {
+    super(origin)
     this.socket = socket
-    const peer = origin === undefined ? peerOf(socket, 0) : origin.peer
-    this.remoteHost = peer.remoteHost
-    this.remotePort = peer.remotePort
-    this.localHost = peer.localHost
-    this.localPort = peer.localPort
-    this.protocol = peer.protocol
-    this.connectionId = origin?.connectionId
-    this.tls = origin?.tls
-    this.tcpKeepAlive = tcpKeepAlive
     this.socket[owner] = this
     this.socket.on("data", onData)
     this.socket.on("error", onError)

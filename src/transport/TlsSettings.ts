@@ -1,13 +1,15 @@
 /**
  * The documented TLS settings in the words of Node and OpenSSL.
  *
- * Owns the translation of protocols, cipher suites, groups and signature algorithms. A value that this runtime's
- * OpenSSL does not have is an error that names it: a list with a gap would be weaker than its owner thinks.
+ * Owns the translation of protocols, groups and signature algorithms; that of cipher suites is in `CipherList.ts`. A
+ * value that this runtime's OpenSSL does not have is an error that names it: a list with a gap would be weaker than its
+ * owner thinks.
  */
 import * as Effect from "effect/Effect"
 import { constants } from "node:crypto"
 import * as Tls from "node:tls"
 import { TlsSettingUnsupported } from "./CertificateError.ts"
+import * as CipherList from "./CipherList.ts"
 import type { NegotiatedTls } from "./Listener.ts"
 import type { TlsConfig } from "./ListenerConfig.ts"
 
@@ -20,23 +22,6 @@ const versions: ReadonlyArray<{ readonly bits: number; readonly version: Version
   { bits: 0xc00, version: "TLSv1.2", without: constants.SSL_OP_NO_TLSv1_2 },
   { bits: 0x3000, version: "TLSv1.3", without: constants.SSL_OP_NO_TLSv1_3 }
 ]
-
-/** The cipher part of a name like AES_128_GCM_SHA256, as OpenSSL writes it. */
-const bulkOf = (name: string): string => {
-  if (name.startsWith("3DES_EDE_CBC")) return "DES-CBC3-SHA"
-  const joined = name
-    .replace(/^RC4_128_/, "RC4-")
-    .replace(/^AES_(\d+)_CBC_/, "AES$1-")
-    .replace(/^AES_(\d+)_/, "AES$1-")
-  return joined.replace("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305").replaceAll("_", "-")
-}
-
-/** `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256` is `ECDHE-RSA-AES128-GCM-SHA256`; names of TLS 1.3 are the same in both. */
-export const opensslCipher = (name: string): string => {
-  const [, exchange, bulk] = /^TLS_(\w+?)_WITH_(\w+)$/.exec(name) ?? []
-  if (exchange === undefined || bulk === undefined) return name
-  return exchange === "RSA" ? bulkOf(bulk) : `${exchange.replaceAll("_", "-")}-${bulkOf(bulk)}`
-}
 
 /** `ecdhe_secp256r1` is `P-256`, `ffdhe_2048` is `ffdhe2048`. */
 const opensslGroup = (name: string): string => {
@@ -58,8 +43,6 @@ const opensslSignature = (name: string): string => {
   return pss === undefined ? name : `rsa_pss_rsae_${pss}:rsa_pss_pss_${pss}`
 }
 
-const items = (list: string): ReadonlyArray<string> => list.split(/[;,:\s]+/).filter(Boolean)
-
 const protocols = Effect.fnUntraced(function* (mask: number) {
   const enabled = versions.filter(({ bits }) => (mask & bits) !== 0)
   const [oldest] = enabled
@@ -73,20 +56,6 @@ const protocols = Effect.fnUntraced(function* (mask: number) {
   return { minVersion: oldest.version, maxVersion: newest.version, left }
 })
 
-const ciphers = Effect.fnUntraced(function* (list: string, minVersion: Version) {
-  const names = list === "*" ? [Tls.DEFAULT_CIPHERS] : items(list).map(opensslCipher)
-  if (list !== "*") {
-    const known = new Set(Tls.getCiphers())
-    const unknown = items(list).filter((name) => !known.has(opensslCipher(name).toLowerCase()))
-    if (unknown.length > 0) {
-      const detail = `there is no ${unknown.join(", ")} in it. Leave it out, or set "*" for all that are safe.`
-      return yield* new TlsSettingUnsupported({ setting: "SSLEnabledCipherSuites", detail })
-    }
-  }
-  // OpenSSL 3 allows TLS 1.0 and 1.1 only at its lowest level of security: who enables them has decided so.
-  return minVersion === "TLSv1" || minVersion === "TLSv1.1" ? `${names.join(":")}:@SECLEVEL=0` : names.join(":")
-})
-
 /** Whether OpenSSL takes these options; `setting` is whom to blame. */
 const accepted = (setting: string, value: string, options: Tls.SecureContextOptions) =>
   Effect.try({
@@ -95,12 +64,27 @@ const accepted = (setting: string, value: string, options: Tls.SecureContextOpti
       new TlsSettingUnsupported({ setting, detail: `it takes no ${JSON.stringify(value)}. Check the names.` })
   })
 
+const ciphers = Effect.fnUntraced(function* (list: string, minVersion: Version) {
+  const setting = "SSLEnabledCipherSuites"
+  const { rules, unknown } = CipherList.parse(list)
+  if (unknown.length > 0) {
+    const detail = `it has no use for ${unknown.join(", ")}. Leave it out, or set "*" for all that are safe.`
+    return yield* new TlsSettingUnsupported({ setting, detail })
+  }
+  // OpenSSL 3 allows TLS 1.0 and 1.1 only at its lowest level of security: who enables them has decided so.
+  const isOld = minVersion === "TLSv1" || minVersion === "TLSv1.1"
+  const hasLevel = rules.some((rule) => rule.startsWith("@SECLEVEL"))
+  const options = { ciphers: (isOld && !hasLevel ? [...rules, "@SECLEVEL=0"] : rules).join(":") }
+  yield* accepted(setting, list, options)
+  return options.ciphers
+})
+
 /** Everything but certificates and keys. */
 export const contextOptions = (config: TlsConfig): Effect.Effect<Tls.SecureContextOptions, TlsSettingUnsupported> =>
   Effect.gen(function* () {
     const { left, maxVersion, minVersion } = yield* protocols(config.sslEnabledProtocols)
-    const groups = items(config.sslSupportedGroups).map(opensslGroup).join(":")
-    const sigalgs = items(config.sslSignatureAlgorithms).map(opensslSignature).join(":")
+    const groups = CipherList.items(config.sslSupportedGroups).map(opensslGroup).join(":")
+    const sigalgs = CipherList.items(config.sslSignatureAlgorithms).map(opensslSignature).join(":")
     if (groups !== "") yield* accepted("SupportedGroups", config.sslSupportedGroups, { ecdhCurve: groups })
     if (sigalgs !== "") yield* accepted("SignatureAlgorithms", config.sslSignatureAlgorithms, { sigalgs })
     const renegotiation = config.sslEnableRenegotiation ? 0 : constants.SSL_OP_NO_RENEGOTIATION

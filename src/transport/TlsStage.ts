@@ -5,6 +5,7 @@
  * about. The decision about a client's certificate is asked for by `StagedListener`.
  */
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { X509Certificate } from "node:crypto"
@@ -13,11 +14,13 @@ import type * as Net from "node:net"
 import * as Tls from "node:tls"
 import { type Arrival, failed, type Stages } from "./Arrival.ts"
 import * as Certificate from "./Certificate.ts"
+import * as CertificateDirectory from "./CertificateDirectory.ts"
 import * as CertificateError from "./CertificateError.ts"
 import * as DistinguishedName from "./DistinguishedName.ts"
 import { errnoOf, type ListenError } from "./ListenError.ts"
 import type { CertificatesOptions, ClientCertificate, NegotiatedTls } from "./Listener.ts"
 import { type CertificateConfig, CertificatesConfig, type TlsConfig } from "./ListenerConfig.ts"
+import * as OcspStaple from "./OcspStaple.ts"
 import * as TlsSettings from "./TlsSettings.ts"
 
 interface NamedContext {
@@ -30,6 +33,7 @@ interface Contexts {
   readonly config: CertificatesConfig
   readonly options: Tls.SecureContextOptions
   readonly named: ReadonlyArray<NamedContext>
+  readonly staples: ReadonlyArray<OcspStaple.Staple>
 }
 
 /** Whether a name, or a name with `*` as its first label, is that of the host. */
@@ -52,23 +56,31 @@ const secureContext = (options: Tls.SecureContextOptions, store: string) =>
     }
   })
 
+type Check = Pick<TlsConfig, "sslCheckOCSP">
+
 /** Opens and checks every certificate; nothing is in use before all are good. */
 const loadContexts = (
   config: CertificatesConfig,
-  settings: Tls.SecureContextOptions
+  settings: Tls.SecureContextOptions,
+  { sslCheckOCSP }: Check,
+  report: (description: string) => void
 ): Effect.Effect<Contexts, CertificateError.CertificateError> =>
   Effect.gen(function* () {
     const authorities = yield* Certificate.readCertificates("sslCACerts", config.sslCACerts)
     const clientCACerts = yield* Certificate.readPem("sslClientCACerts", config.sslClientCACerts)
+    const clientCADir = yield* CertificateDirectory.read(config.sslClientCADir)
     const clientCRLs = yield* Certificate.readPem("sslClientCRLs", config.sslClientCRLs)
     const shared = {
       ...settings,
       // Named or not, never the roots of the web: whoever has a certificate of theirs would be let in.
-      ca: clientCACerts === "" ? [] : clientCACerts,
+      ca: [clientCACerts, ...clientCADir].filter((pem) => pem !== ""),
       ...(clientCRLs === "" ? {} : { crl: clientCRLs })
     }
+    const staples: Array<OcspStaple.Staple> = []
     const optionsFor = Effect.fnUntraced(function* (each: CertificateConfig) {
-      const { certificate, chain: cert, key } = yield* Certificate.load(each, authorities)
+      const { certificate, chain: cert, issuer, key } = yield* Certificate.load(each, authorities)
+      const staple = sslCheckOCSP === 0 ? undefined : yield* OcspStaple.make(certificate, issuer, sslCheckOCSP, report)
+      if (staple !== undefined) staples.push(staple)
       const options = { ...shared, key, cert }
       const store = typeof each.sslCertStore === "string" ? each.sslCertStore : "(given in memory)"
       return { certificate, options, context: yield* secureContext(options, store.slice(0, 200)) }
@@ -80,7 +92,7 @@ const loadContexts = (
         context
       }))
     )
-    return { config, options, named }
+    return { config, options, named, staples }
   })
 
 const keyOf = (socket: Net.Socket): string => `${socket.remoteAddress} ${socket.remotePort} ${socket.localAddress}`
@@ -104,11 +116,21 @@ const explain = (error: Error): string => {
   }
 }
 
+/** The one common name of the client's certificate; a name with control characters would not be what it looks like. */
+const commonNameOf = (socket: Tls.TLSSocket): string | undefined => {
+  const names = socket.getPeerX509Certificate()?.toLegacyObject().subject.CN
+  return typeof names === "string" && /^\P{Cc}+$/u.test(names) ? names : undefined
+}
+
 export class TlsStage {
   readonly authenticatesClients: boolean
+  /** Asks for the status of certificates, for ever; undefined: nobody is to be asked. */
+  asking: Fiber.Fiber<never> | undefined = undefined
+  private readonly namesClients: boolean
   private readonly stages: Stages
   private readonly server: Tls.Server
   private readonly settings: Tls.SecureContextOptions
+  private readonly check: Check
   private contexts: Contexts
   /** By the addresses of both ends: what an event of the server names. */
   private readonly pending = new Map<string, Pending>()
@@ -117,11 +139,13 @@ export class TlsStage {
     this.stages = stages
     this.settings = settings
     this.contexts = contexts
-    this.authenticatesClients = config.sslAuthenticateClients
+    this.check = { sslCheckOCSP: config.sslCheckOCSP }
+    this.namesClients = config.sslCertUserName
+    this.authenticatesClients = config.sslAuthenticateClients || config.sslCertUserName
     this.server = Tls.createServer({
       ...contexts.options,
       handshakeTimeout: 2_000 * config.handshakeTimeoutSeconds, // ours comes first
-      requestCert: config.sslAuthenticateClients,
+      requestCert: this.authenticatesClients,
       // The decision is the broker's, and is taken before anything else is done with the connection.
       rejectUnauthorized: false,
       SNICallback: (hostName, done) =>
@@ -129,6 +153,11 @@ export class TlsStage {
     })
     this.server.on("secureConnection", (socket) => this.secured(socket))
     this.server.on("tlsClientError", (error, socket) => this.failed(error, socket))
+    if (config.sslCheckOCSP > 0) {
+      this.server.on("OCSPRequest", (certificate, _issuer, answer) =>
+        answer(null, OcspStaple.find(this.contexts.staples, certificate, Date.now()))
+      )
+    }
   }
 
   get certificate(): CertificateConfig {
@@ -166,14 +195,32 @@ export class TlsStage {
     }
   }
 
+  /** Finds out who a client is whose certificate is accepted; returns why that is not possible although it must be. */
+  identify(arrival: Arrival): string | undefined {
+    if (!this.namesClients || !(arrival.stream instanceof Tls.TLSSocket)) return undefined
+    if (!arrival.stream.authorized) return "The client certificate is not verified, so its name is nobody's"
+    arrival.userName = commonNameOf(arrival.stream)
+    return arrival.userName === undefined ? "The client certificate has no common name for a user" : undefined
+  }
+
   /** Loads certificates, and uses them from the next handshake on; when one is not good, nothing changes. */
   replace(options: CertificatesOptions | undefined): Effect.Effect<void, ListenError> {
     return Effect.gen({ self: this }, function* () {
       const config = options === undefined ? this.contexts.config : yield* decodeCertificates(options)
-      const contexts = yield* loadContexts(config, this.settings)
+      const report = (description: string) => this.stages.certificateDoubtful(description)
+      const contexts = yield* loadContexts(config, this.settings, this.check, report)
       this.contexts = contexts
       this.server.setSecureContext(contexts.options)
     })
+  }
+
+  get staples(): ReadonlyArray<OcspStaple.Staple> {
+    return this.contexts.staples
+  }
+
+  /** There will be no handshake to show a certificate's status in: nobody is asked for it any more. */
+  stopAccepting(): void {
+    this.asking?.interruptUnsafe()
   }
 
   /** Appends the secrets of every connection to the file. */
@@ -240,7 +287,10 @@ export const make: (
 ) => Effect.Effect<TlsStage, CertificateError.CertificateError, Scope.Scope> = Effect.fnUntraced(
   function* (config, stages) {
     const settings = yield* TlsSettings.contextOptions(config)
-    const stage = new TlsStage(config, stages, settings, yield* loadContexts(config, settings))
+    const report = (description: string) => stages.certificateDoubtful(description)
+    const contexts = yield* loadContexts(config, settings, config, report)
+    const stage = new TlsStage(config, stages, settings, contexts)
+    if (config.sslCheckOCSP > 0) stage.asking = yield* Effect.forkScoped(OcspStaple.keep(() => stage.staples, report))
     if (config.sslKeyLogFile !== "") stage.logKeys(yield* openKeyLog(config.sslKeyLogFile))
     return stage
   }

@@ -6,16 +6,20 @@
  */
 import type * as Net from "node:net"
 import type { WebSocket } from "ws"
+import { Endpoint } from "./Endpoint.ts"
 import { errnoOf } from "./ListenError.ts"
-import type { NegotiatedTls, TransportConnection, TransportSink } from "./Listener.ts"
-import type { Protocol } from "./ListenerConfig.ts"
-import type { Origin } from "./TcpConnection.ts"
+import type { Origin, TransportConnection } from "./Listener.ts"
+
+/** What the headers of a message's frames may come to, besides its bytes. */
+const HEADERS_BYTES = 4 * 1024
 
 /** Most bytes in one frame out. */
 const PIECE_BYTES = 64 * 1024
 
-/** What the end of a connection is called that sent text [MQTT-6.0.0-1]. */
+/** What the end of a connection is called that sent text [MQTT-6.0.0-1], */
 const TEXT_FRAME = "WS_ERR_TEXT_FRAME"
+/** and of one whose message outgrew what its receiver allows; it has this name when it outgrew `frameBytesMax`, too. */
+const TOO_LONG = "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"
 const PING_UNANSWERED = "ETIMEDOUT"
 
 const owner = Symbol("WebSocketConnection")
@@ -24,7 +28,6 @@ interface OwnedWebSocket extends WebSocket {
   [owner]?: WebSocketConnection
 }
 
-const silent: TransportSink = { onData: () => {}, onDrain: () => {}, onClose: () => {} }
 const binary = { binary: true } as const
 
 // `ws` calls listeners with the WebSocket as `this`; `owner` is set before they are added.
@@ -41,20 +44,17 @@ function onClose(this: OwnedWebSocket): void {
   this[owner]!.ended()
 }
 
-export class WebSocketConnection implements TransportConnection {
-  readonly remoteHost: string
-  readonly remotePort: number
-  readonly localHost: string
-  readonly localPort: number
-  readonly protocol: Protocol
-  readonly connectionId: string | undefined
-  readonly tls: NegotiatedTls | undefined
-  readonly tcpKeepAlive: boolean
-  sink: TransportSink = silent
+export class WebSocketConnection extends Endpoint implements TransportConnection {
   /** Told when the socket is gone, besides the sink. */
-  onGone: ((connection: WebSocketConnection) => void) | undefined = undefined
+  onGone: ((connection: Endpoint) => void) | undefined = undefined
   pingUnanswered = false
   private readonly socket: OwnedWebSocket
+  /** What the socket's bytes come through. */
+  private readonly stream: Net.Socket
+  /** Bytes that have come since the last message. */
+  private gatheredBytes = 0
+  /** The bytes that are coming completed a message. */
+  private completed = false
   private errno: string | undefined = undefined
   private closed = false
   private ending = false
@@ -63,16 +63,10 @@ export class WebSocketConnection implements TransportConnection {
   private queue: Array<Uint8Array> = []
   private queuedBytes = 0
 
-  constructor(socket: WebSocket, stream: Net.Socket, tcpKeepAlive: boolean, { connectionId, peer, tls }: Origin) {
+  constructor(socket: WebSocket, stream: Net.Socket, origin: Origin) {
+    super(origin)
     this.socket = socket
-    this.remoteHost = peer.remoteHost
-    this.remotePort = peer.remotePort
-    this.localHost = peer.localHost
-    this.localPort = peer.localPort
-    this.protocol = peer.protocol
-    this.connectionId = connectionId
-    this.tls = tls
-    this.tcpKeepAlive = tcpKeepAlive
+    this.stream = stream
     this.socket[owner] = this
     this.socket.on("message", onMessage)
     this.socket.on("error", onError)
@@ -80,6 +74,8 @@ export class WebSocketConnection implements TransportConnection {
     this.socket.on("close", onClose)
     // `ws` keeps what the socket fails with to itself.
     stream.on("error", (error) => this.failed(error))
+    // Behind the listener of `ws`: it has taken from these bytes what it can.
+    stream.on("data", this.gather)
   }
 
   get writableLength(): number {
@@ -129,6 +125,7 @@ export class WebSocketConnection implements TransportConnection {
 
   received(data: Buffer, isBinary: boolean): void {
     if (this.errno !== undefined) return
+    this.completed = true
     if (isBinary) {
       if (data.length > 0) this.sink.onData(data)
       return
@@ -148,6 +145,21 @@ export class WebSocketConnection implements TransportConnection {
     this.queuedBytes = 0
     this.onGone?.(this)
     this.sink.onClose(this.errno)
+  }
+
+  /**
+   * `ws` gathers a message in memory, whatever number of frames it comes in, and its limit is for the whole life of a
+   * connection. Who has said nothing yet must not have as much as who is known.
+   */
+  private readonly gather = (bytes: Buffer): void => {
+    const most = this.sink.gatheredBytesMax
+    this.gatheredBytes = this.completed ? 0 : this.gatheredBytes + bytes.length
+    this.completed = false
+    if (most === undefined) this.stream.removeListener("data", this.gather)
+    else if (this.gatheredBytes > most + HEADERS_BYTES) {
+      this.errno ??= TOO_LONG
+      this.socket.terminate()
+    }
   }
 
   private readonly accepted = (): void => {

@@ -12,7 +12,7 @@ import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
 import { type Arrival, failed, type Stages } from "./Arrival.ts"
 import type { WebSocketConfig } from "./ListenerConfig.ts"
-import type { Origin } from "./TcpConnection.ts"
+import type { Origin } from "./Listener.ts"
 import { WebSocketConnection } from "./WebSocketConnection.ts"
 
 /** Milliseconds that a client gets to answer a close frame. The option is younger than the types of `ws`. */
@@ -26,7 +26,6 @@ const subprotocols = ["mqtt", "mqttv3.1"]
 interface Pending {
   readonly arrival: Arrival
   readonly origin: () => Origin
-  readonly tcpKeepAlive: boolean
   readonly ready: (connection: WebSocketConnection) => void
 }
 
@@ -67,7 +66,6 @@ export class WebSocketStage {
       ...closing,
       noServer: true,
       clientTracking: false,
-      maxPayload: config.frameBytesMax === 0 ? FRAME_BYTES : config.frameBytesMax,
       perMessageDeflate: config.perMessageDeflate,
       skipUTF8Validation: true,
       handleProtocols: (protocols) => subprotocols.find((name) => protocols.has(name)) ?? false
@@ -80,14 +78,9 @@ export class WebSocketStage {
     this.server.on("wsClientError", (error, socket) => this.refuse(socket, { status: 400, why: error.message }))
   }
 
-  begin(
-    arrival: Arrival,
-    origin: Pending["origin"],
-    tcpKeepAlive: boolean,
-    ready: (connection: WebSocketConnection) => void
-  ): void {
+  begin(arrival: Arrival, origin: Pending["origin"], ready: Pending["ready"]): void {
     const { stream } = arrival
-    this.pending.set(stream, { arrival, origin, tcpKeepAlive, ready })
+    this.pending.set(stream, { arrival, origin, ready })
     this.http.emit("connection", stream)
     stream.resume()
   }
@@ -131,13 +124,16 @@ export class WebSocketStage {
       this.refuse(socket, fault)
       return
     }
-    const { arrival, origin, ready, tcpKeepAlive } = pending
+    const { arrival, origin, ready } = pending
+    // Asked each time: where it is that of the largest packet, it may have changed since the listener started.
+    const { frameBytesMax } = this.config
+    this.server.options.maxPayload = frameBytesMax === 0 ? FRAME_BYTES : frameBytesMax
     this.server.handleUpgrade(request, socket, head, (webSocket) => {
       // `ws` always turns it on.
       if (!this.config.noDelay) arrival.raw.setNoDelay(false)
       // A connection is handed over paused.
       webSocket.pause()
-      const connection = new WebSocketConnection(webSocket, arrival.stream, tcpKeepAlive, origin())
+      const connection = new WebSocketConnection(webSocket, arrival.stream, origin())
       this.connections.add(connection)
       webSocket.once("close", () => this.connections.delete(connection))
       ready(connection)

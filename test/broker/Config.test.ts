@@ -4,9 +4,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Tls from "node:tls"
 import * as Broker from "../../src/broker/Broker.ts"
+import * as TestCertificates from "../transport/TestCertificates.ts"
 import * as RawClient from "./RawClient.ts"
 import { brokerLayer, collect, port } from "./support.ts"
+
+const { ca, server } = TestCertificates.standard()
 
 describe("Broker.config", () => {
   it.live("sets and reads settings of the broker, for everybody from then on", () =>
@@ -57,6 +61,59 @@ describe("Broker.config", () => {
       assert.strictEqual(yield* broker.config(`SSLNegotiatedCipherStrength[${connectionId}]`), "0")
       const error = yield* Effect.flip(broker.config("SSLNegotiatedVersion[999]"))
       assert.deepStrictEqual([error.code, error.reason._tag], [212, "NotConnected"])
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("what is set of TLS holds for the next listener, and is read back of a connection to it", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const suite = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+      assert.strictEqual(yield* broker.config("SSLEnabledProtocols=0xC00"), "3072")
+      assert.strictEqual(yield* broker.config(`SSLEnabledCipherSuites=${suite}`), suite)
+      const { localPort } = yield* broker.addListener({
+        protocol: 1,
+        port: 0,
+        sslCertStore: TestCertificates.pfx([server], "test"),
+        sslCertStorePassword: "test"
+      })
+      const socket = yield* Effect.acquireRelease(
+        Effect.sync(() => Tls.connect({ port: localPort, host: "127.0.0.1", ca: ca.certPem })),
+        (open) => Effect.sync(() => open.destroy())
+      )
+      const connected = yield* collect(broker.eventsOf("Connected"), 1)
+      const [{ connectionId } = { connectionId: "" }] = yield* Fiber.join(connected)
+      for (const [name, value] of [
+        ["Version", "TLSv1.2"],
+        ["CipherSuite", suite],
+        ["CipherStrength", "128"],
+        ["KeyExchange", "ECDHE"]
+      ] as const) {
+        assert.strictEqual(yield* broker.config(`SSLNegotiated${name}[${connectionId}]`), value)
+      }
+      assert.strictEqual(socket.destroyed, false)
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("says of what is fixed, and of what is no text, what can be done instead", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      for (const [name, reads, words] of [
+        ["receiveMaximum", "1000", "--set"],
+        ["topicAliasMaximum", "64", "--set"],
+        ["hookTimeoutSeconds", "10", "--set"],
+        ["eventsBufferMax", "16384", "--set"],
+        ["messagesBufferMax", "16384", "--set"],
+        ["listeners", "mqtt://127.0.0.1:0", "addListener"]
+      ] as const) {
+        assert.strictEqual(yield* broker.config(name), reads)
+        const error = yield* Effect.flip(broker.config(`${name}=${reads}`))
+        assert.deepStrictEqual([error.code, error.reason._tag], [213, "SettingFixed"])
+        assert.include(error.message, words)
+        assert.strictEqual(yield* broker.config(name), reads)
+      }
+      for (const name of ["sniCertificates", "listenerDefaults"]) {
+        assert.strictEqual((yield* Effect.flip(broker.config(name))).code, 10022)
+      }
     }).pipe(Effect.provide(brokerLayer()))
   )
 

@@ -80,6 +80,39 @@ describe("EventHub", () => {
     })
   )
 
+  it.live(
+    "follows another run for those who listen already: what they want, their log, and nothing of the old one",
+    () =>
+      Effect.gen(function* () {
+        const former = new CoreEvents()
+        const next = new CoreEvents()
+        const hub = new EventHub(former, { ...BrokerConfig.defaults, logLevel: 3, maskSensitiveData: false })
+        const running = yield* collect(hub.stream(["SessionRemoved", "Log"]), 4)
+        assert.strictEqual(former.frames, "whole")
+        former.push(removed("before"))
+        hub.follow(next, { ...BrokerConfig.defaults, logLevel: 2 })
+        assert.deepStrictEqual([next.wants.SessionRemoved, next.wants.Connected, next.frames], [true, true, "none"])
+        former.push(removed("lost"))
+        next.push(removed("after"))
+        hub.drain()
+        const told = (yield* Fiber.join(running)).map((event) => ("clientId" in event ? event.clientId : event._tag))
+        assert.deepStrictEqual(told, ["before", "Log", "after", "Log"])
+      })
+  )
+
+  it.live("that had ended begins again with another run", () =>
+    Effect.gen(function* () {
+      const hub = new EventHub(new CoreEvents(), BrokerConfig.defaults)
+      hub.end()
+      const next = new CoreEvents()
+      hub.follow(next, BrokerConfig.defaults)
+      const running = yield* collect(hub.stream(["SessionRemoved"]), 1)
+      next.push(removed("a"))
+      hub.drain()
+      assert.deepStrictEqual(yield* Fiber.join(running), [removed("a")])
+    })
+  )
+
   it.live("streams end when the hub does, those that begin later at once", () =>
     Effect.gen(function* () {
       const hub = new EventHub(new CoreEvents(), { ...BrokerConfig.defaults, eventsBufferMax: 3 })

@@ -4,86 +4,37 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Broker from "../../src/broker/Broker.ts"
 import * as Hooks from "../../src/broker/Hooks.ts"
 import type { Connect } from "../../src/protocol/Packet.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import * as RawClient from "./RawClient.ts"
-import { brokerLayer, type Options, port } from "./support.ts"
-
-const TAGS = [
-  "Connected",
-  "Disconnected",
-  "SessionRemoved",
-  "Unsubscribed",
-  "MessageReceiving",
-  "IncomingMessageStatus",
-  "MessageReceived",
-  "MessageSending",
-  "OutgoingMessageStatus",
-  "MessageSent",
-  "Error"
-] as const
-
-/** An event, or a question with its name. */
-interface Seen {
-  readonly _tag: string
-  readonly [field: string]: unknown
-}
-
-/** Everything that is told and asked from now on, in one list, as it comes. */
-const recorded = Effect.fnUntraced(function* (seen: Array<Seen>) {
-  const broker = yield* Broker.Broker
-  yield* broker.eventsOf(...TAGS).pipe(
-    Stream.runForEach((event) => Effect.sync(() => void seen.push({ ...event }))),
-    Effect.forkScoped({ startImmediately: true })
-  )
-  return broker
-})
-
-const turn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
-
-/** Until this many have been seen. */
-const until = (seen: ReadonlyArray<unknown>, count: number) =>
-  Effect.gen(function* () {
-    while (seen.length < count) yield* turn
-    return seen
-  })
-
-/** Some rounds of the event loop: enough for a broker that has nothing left to do to have done it. */
-const settled = Effect.gen(function* () {
-  for (let round = 0; round < 10; round++) yield* turn
-})
-
-/** Hooks that say in the same list what they are asked. */
-const asking = (seen: Array<Seen>): Hooks.HooksService => ({
-  connectionRequest: (request) => {
-    seen.push({ _tag: "ConnectionRequest", ...request })
-    return Effect.succeed(true)
-  },
-  sessionRequest: (request) => {
-    seen.push({ _tag: "SessionRequest", ...request })
-    return Effect.succeed(Hooks.accept)
-  },
-  subscribe: (request) => {
-    seen.push({ _tag: "Subscribe", ...request })
-    return Effect.succeed(Hooks.grant(request.requestedQos))
-  }
-})
-
-const tags = (seen: ReadonlyArray<Seen>): ReadonlyArray<string> => seen.map(({ _tag }) => _tag)
-
-const run = (
-  test: (seen: Array<Seen>) => Effect.Effect<void, unknown, Broker.Broker | Scope.Scope>,
-  options: (seen: Array<Seen>) => Options = (seen) => ({ hooks: asking(seen) })
-) => {
-  const seen: Array<Seen> = []
-  return Effect.scoped(test(seen)).pipe(Effect.provide(brokerLayer(options(seen))))
-}
+import { recorded, run, type Seen, settled, tags, turn, until } from "./EventRecorder.ts"
+import { port } from "./support.ts"
 
 const away: Partial<Connect> = { clientId: "a", protocolVersion: 4, cleanStart: false }
+
+/** A client whose CONNECT is refused, until all three events have been told of it. */
+const refused = Effect.fnUntraced(function* (seen: Array<Seen>) {
+  yield* recorded(seen)
+  const client = yield* RawClient.open(yield* port)
+  yield* client.send(RawClient.connectPacket())
+  yield* client.expect("ConnAck")
+  yield* client.ended
+  yield* until(seen, 3)
+})
+
+/** What is left of a QoS 2 exchange after its PUBLISH: a writer's part, and a reader's. */
+const release = Effect.fnUntraced(function* (writer: RawClient.RawClient, packetId: number) {
+  yield* writer.expect("PubRec")
+  yield* writer.send({ _tag: "PubRel", packetId, reasonCode: 0, properties: undefined })
+  yield* writer.expect("PubComp")
+})
+const complete = Effect.fnUntraced(function* (reader: RawClient.RawClient, packetId: number) {
+  yield* reader.send({ _tag: "PubRec", packetId, reasonCode: 0, properties: undefined })
+  yield* reader.expect("PubRel")
+  yield* reader.send({ _tag: "PubComp", packetId, reasonCode: 0, properties: undefined })
+})
 
 describe("a connection", () => {
   it.live("from its request to its end", () =>
@@ -121,6 +72,37 @@ describe("a connection", () => {
     )
   )
 
+  it.live("of a client that says everything in one write is told and asked in the same order", () =>
+    run((seen) =>
+      Effect.gen(function* () {
+        yield* recorded(seen)
+        const client = yield* RawClient.open(yield* port)
+        const wish = { filter: "t", qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const
+        yield* client.send(
+          RawClient.connectPacket(),
+          { _tag: "Subscribe", packetId: 1, subscriptions: [wish], properties: undefined },
+          RawClient.publish("t", "x"),
+          { _tag: "Disconnect", reasonCode: 0, properties: undefined }
+        )
+        while (seen.at(-1)?._tag !== "Disconnected") yield* turn
+        assert.deepStrictEqual(tags(seen), [
+          "ConnectionRequest",
+          "Connected",
+          "SessionRequest",
+          "Subscribe",
+          "MessageReceiving",
+          "OutgoingMessageStatus",
+          "MessageSending",
+          "OutgoingMessageStatus",
+          "MessageSent",
+          "MessageReceived",
+          "SessionRemoved",
+          "Disconnected"
+        ])
+      })
+    )
+  )
+
   it.live("that is refused at its request is nothing more", () =>
     run(
       (seen) =>
@@ -146,12 +128,7 @@ describe("a connection", () => {
     run(
       (seen) =>
         Effect.gen(function* () {
-          yield* recorded(seen)
-          const client = yield* RawClient.open(yield* port)
-          yield* client.send(RawClient.connectPacket())
-          yield* client.expect("ConnAck")
-          yield* client.ended
-          yield* until(seen, 3)
+          yield* refused(seen)
           assert.deepStrictEqual(tags(seen), ["Connected", "SessionRequest", "Disconnected"])
           assert.deepInclude(seen[2], { clientId: "test", statusCode: 0, description: "not today" })
         }),
@@ -170,12 +147,7 @@ describe("a connection", () => {
     run(
       (seen) =>
         Effect.gen(function* () {
-          yield* recorded(seen)
-          const client = yield* RawClient.open(yield* port)
-          yield* client.send(RawClient.connectPacket())
-          yield* client.expect("ConnAck")
-          yield* client.ended
-          yield* until(seen, 3)
+          yield* refused(seen)
           assert.deepStrictEqual(tags(seen), ["Connected", "Error", "Disconnected"])
           assert.deepInclude(seen[1], { connectionId: "1", errorCode: 211 })
           assert.match(String(seen[1]?.description), /SessionRequest hook .*the database is away/)
@@ -338,18 +310,10 @@ describe("messages", () => {
               const writer = yield* RawClient.connect(bound, { ...away, clientId: "writer" })
               yield* writer.send(RawClient.publish("t", "x", qos, false, 7))
               if (qos === 1) yield* writer.expect("PubAck")
-              if (qos === 2) {
-                yield* writer.expect("PubRec")
-                yield* writer.send({ _tag: "PubRel", packetId: 7, reasonCode: 0, properties: undefined })
-                yield* writer.expect("PubComp")
-              }
+              if (qos === 2) yield* release(writer, 7)
               const { packetId = 0 } = yield* reader.expect("Publish")
               if (qos === 1) yield* reader.send({ _tag: "PubAck", packetId, reasonCode: 0, properties: undefined })
-              if (qos === 2) {
-                yield* reader.send({ _tag: "PubRec", packetId, reasonCode: 0, properties: undefined })
-                yield* reader.expect("PubRel")
-                yield* reader.send({ _tag: "PubComp", packetId, reasonCode: 0, properties: undefined })
-              }
+              if (qos === 2) yield* complete(reader, packetId)
               yield* RawClient.ping(reader)
               yield* settled
               assert.deepStrictEqual(story(seen, "writer"), incoming[qos])
@@ -376,9 +340,7 @@ describe("messages", () => {
           yield* writer.send({ ...RawClient.publish("t", "x", 2, true, 7), dup: true } as ReturnType<
             typeof RawClient.publish
           >)
-          yield* writer.expect("PubRec")
-          yield* writer.send({ _tag: "PubRel", packetId: 7, reasonCode: 0, properties: undefined })
-          yield* writer.expect("PubComp")
+          yield* release(writer, 7)
           const reader = yield* RawClient.connect(bound, { ...away, clientId: "reader" })
           yield* RawClient.subscribe(reader, "t", 2)
           yield* reader.expect("Publish")
@@ -386,9 +348,7 @@ describe("messages", () => {
           const again = yield* RawClient.connect(bound, { ...away, clientId: "reader" })
           const { dup, packetId = 0, retain } = yield* again.expect("Publish")
           assert.deepStrictEqual([dup, retain], [true, true])
-          yield* again.send({ _tag: "PubRec", packetId, reasonCode: 0, properties: undefined })
-          yield* again.expect("PubRel")
-          yield* again.send({ _tag: "PubComp", packetId, reasonCode: 0, properties: undefined })
+          yield* complete(again, packetId)
           yield* RawClient.ping(again)
           yield* settled
           const marked = seen.flatMap((event) =>

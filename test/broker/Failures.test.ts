@@ -95,6 +95,7 @@ const provoking: Readonly<Record<Exclude<Tag, "AccessDenied">, readonly [code: n
   InvalidSetting: [10022, withBroker((broker) => broker.config("LogLevel=loud"))],
   UnknownSetting: [10022, withBroker((broker) => broker.config("LogLevle"))],
   SettingNotApplicable: [10045, withBroker((broker) => broker.config("CodePage"))],
+  SettingFixed: [213, withBroker((broker) => broker.config("receiveMaximum=5"))],
   StorageUnavailable: [
     303,
     withBroker(() => Effect.void, { storage: failing(new Storage.StorageCorrupt({ detail: "rubbish" })) })
@@ -118,6 +119,8 @@ const provoking: Readonly<Record<Exclude<Tag, "AccessDenied">, readonly [code: n
     280,
     tls({ sslCertStore: TestCertificates.issue({ commonName: "old", issuer: ca, from: -9, to: -2 }).pem })
   ],
+  // It names nobody who could be asked.
+  CertificateStatusBad: [280, tls({ sslCheckOCSP: 2 })],
   ServerCertificateMissing: [282, tls({ sslCertStore: server.certPem })]
 }
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import { HookRunner, type Outcome } from "../../src/broker/HookRunner.ts"
+import { HookRunner, type Outcome, yesOrNo } from "../../src/broker/HookRunner.ts"
 
 const runner = () => new HookRunner(10, Effect.runFork)
 
@@ -94,6 +94,45 @@ describe("HookRunner", () => {
       hooks.stop()
     })
   )
+
+  it.live("one whose answer nobody wants any more is interrupted, and tells nobody but who waits for the last", () =>
+    Effect.gen(function* () {
+      const hooks = runner()
+      const interrupted = yield* Deferred.make<void>()
+      let told = 0
+      let idle = 0
+      const hanging = Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined)))
+      const cancel = hooks.run(
+        () => hanging,
+        0,
+        () => told++
+      )
+      hooks.whenIdle(() => idle++)
+      assert.deepStrictEqual([hooks.openCount, idle], [1, 0])
+      cancel?.()
+      cancel?.()
+      yield* Deferred.await(interrupted)
+      assert.deepStrictEqual([hooks.openCount, told], [0, 0])
+      assert.isAtLeast(idle, 1)
+      assert.strictEqual(hooks.deadline(), Number.POSITIVE_INFINITY)
+      const answered = hooks.run(
+        () => Effect.succeed(1),
+        0,
+        () => told++
+      )
+      assert.deepStrictEqual([answered, told], [undefined, 1])
+    })
+  )
+
+  it("a yes or no is true or false and nothing else", () => {
+    assert.deepStrictEqual(yesOrNo({ decision: true }), { decision: true })
+    assert.deepStrictEqual(yesOrNo({ decision: false }), { decision: false })
+    // A program without types may answer anything.
+    for (const decision of [1, "true", undefined, null, { reasonCode: 0 }]) {
+      assert.include(failureOf(yesOrNo({ decision: decision as unknown as boolean })), "neither true nor false")
+    }
+    assert.deepStrictEqual(yesOrNo({ failure: "down" }), { failure: "down" })
+  })
 
   it.live("stopping interrupts what is open and tells nobody", () =>
     Effect.gen(function* () {

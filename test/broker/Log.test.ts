@@ -9,6 +9,7 @@ import * as Stream from "effect/Stream"
 import * as Broker from "../../src/broker/Broker.ts"
 import type { Log } from "../../src/broker/BrokerEvent.ts"
 import * as BrokerLogger from "../../src/broker/BrokerLogger.ts"
+import * as Hooks from "../../src/broker/Hooks.ts"
 import * as Frames from "../../src/core/Frames.ts"
 import type { Packet } from "../../src/protocol/Packet.ts"
 import * as RawClient from "./RawClient.ts"
@@ -42,20 +43,24 @@ const live = Effect.gen(function* () {
   yield* broker.stopListening
 })
 
+/** A broker's Log events, from now on. */
+const logged = Effect.gen(function* () {
+  const broker = yield* Broker.Broker
+  const lines: Array<Log> = []
+  yield* broker.eventsOf("Log").pipe(
+    Stream.runForEach((line) => Effect.sync(() => void lines.push(line))),
+    Effect.forkScoped({ startImmediately: true })
+  )
+  return { broker, lines }
+})
+
 const logOf = (settings: { readonly logLevel?: number; readonly maskSensitiveData?: boolean }) =>
   Effect.gen(function* () {
-    const lines: Array<Log> = []
-    yield* Effect.gen(function* () {
-      const broker = yield* Broker.Broker
-      yield* broker.eventsOf("Log").pipe(
-        Stream.runForEach((line) => Effect.sync(() => void lines.push(line))),
-        Effect.forkScoped({ startImmediately: true })
-      )
-      yield* live
-      yield* broker.shutdown
-    }).pipe(Effect.scoped, Effect.provide(brokerLayer({ settings })))
+    const { broker, lines } = yield* logged
+    yield* live
+    yield* broker.shutdown
     return lines
-  })
+  }).pipe(Effect.scoped, Effect.provide(brokerLayer({ settings })))
 
 const kinds = (lines: ReadonlyArray<Log>): ReadonlyArray<string> =>
   [...new Set(lines.map(({ logLevel, logType }) => `${logLevel} ${logType}`))].sort()
@@ -98,6 +103,33 @@ describe("Log events", () => {
     })
   )
 
+  it.live("level 2: says who may not publish what, and which message nobody could be given", () =>
+    Effect.gen(function* () {
+      const { lines } = yield* logged
+      const client = yield* RawClient.connect(yield* port, { clientId: "a" })
+      yield* client.send(RawClient.publish("secret", PAYLOAD, 1), RawClient.publish("t", PAYLOAD, 1, true, 2))
+      yield* client.expect("PubAck")
+      yield* client.expect("PubAck")
+      yield* RawClient.ping(client)
+      const told = lines.filter(({ message }) => message.includes(" at QoS "))
+      assert.deepStrictEqual(
+        told.map(({ connectionId, logLevel, logType, message }) => [connectionId, logLevel, logType, message]),
+        [
+          ["1", 2, "Session", '"a" may not publish on "secret" at QoS 1: 135 (publish)'],
+          ["", 2, "Session", 'A message on "t" at QoS 1: not-retained']
+        ]
+      )
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(
+        brokerLayer({
+          settings: { logLevel: 2, retainedMessagesMax: 0 },
+          hooks: { publish: ({ topic }) => Effect.succeed(topic === "secret" ? Hooks.refuse() : Hooks.accept) }
+        })
+      )
+    )
+  )
+
   it.live("level 3: every packet too, in both directions, masked", () =>
     Effect.gen(function* () {
       const lines = yield* logOf({ logLevel: 3 })
@@ -129,12 +161,7 @@ describe("Log events", () => {
 
   it.live("the level can be changed while somebody listens", () =>
     Effect.gen(function* () {
-      const broker = yield* Broker.Broker
-      const lines: Array<Log> = []
-      yield* broker.eventsOf("Log").pipe(
-        Stream.runForEach((line) => Effect.sync(() => void lines.push(line))),
-        Effect.forkScoped({ startImmediately: true })
-      )
+      const { broker, lines } = yield* logged
       const bound = yield* port
       const client = yield* RawClient.connect(bound)
       assert.deepStrictEqual(lines, [])
@@ -166,6 +193,68 @@ describe("BrokerLogger", () => {
       assert.isTrue(seen.some((line) => line.startsWith("Info Error 600 of client")))
       assert.isTrue(seen.some((line) => line === "Debug Connected"))
       assert.isTrue(seen.some((line) => line === "Trace sent CONNACK 0"))
+    })
+  )
+
+  /** A Logger that keeps its messages. */
+  const keeping = (seen: Array<string>) =>
+    Logger.layer([Logger.make<unknown, void>(({ message }) => void seen.push(String(message)))])
+
+  const listeners = Array.from({ length: 20 }, () => ({ port: 0 }))
+
+  it.live("writes what was published when its scope closes, although nobody has yielded to it since", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      for (const count of [listeners.length, 0]) {
+        const seen: Array<string> = []
+        yield* Effect.scoped(
+          Effect.andThen(
+            Layer.build(BrokerLogger.layer),
+            // A line for each that listens yet, all at once.
+            Effect.sync(() => Effect.runSync(broker.stopListening))
+          )
+        ).pipe(Effect.provide(keeping(seen)))
+        assert.strictEqual(seen.length, count)
+      }
+    }).pipe(Effect.provide(brokerLayer({ settings: { listeners } })))
+  )
+
+  it.live("logged: the log of a broker ends after the broker, with its last goodbye", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const layer = BrokerLogger.logged(brokerLayer({ settings: { logLevel: 2 } })).pipe(Layer.provide(keeping(seen)))
+      const client = yield* Effect.gen(function* () {
+        return yield* RawClient.connect(yield* port, { clientId: "last" })
+      }).pipe(Effect.provide(layer))
+      yield* client.expect("Disconnect")
+      yield* client.ended
+      assert.strictEqual(seen[0], "Connected")
+      assert.match(seen[2]!, /^Stopped listening on 127\.0\.0\.1:/)
+      const goodbye = "Disconnected: The broker is shutting down. (0)"
+      assert.sameMembers(seen.slice(3), ['The session of "last" was removed', goodbye])
+    })
+  )
+
+  it.live("logged: a broker that cannot start is an error, and nobody waits", () =>
+    Effect.gen(function* () {
+      const taken = yield* port
+      const layer = BrokerLogger.logged(brokerLayer({ settings: { listeners: [{ port: taken }] } }))
+      assert.strictEqual((yield* Effect.flip(Effect.scoped(Layer.build(layer)))).code, 10048)
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("logged: whoever else uses that broker layer has the same broker", () =>
+    Effect.gen(function* () {
+      const own = brokerLayer()
+      const other = Layer.effectDiscard(
+        Effect.gen(function* () {
+          yield* (yield* Broker.Broker).setRetainedMessage({ topic: "t", payload: "x" })
+        })
+      ).pipe(Layer.provide(own))
+      const found = yield* Effect.gen(function* () {
+        return yield* (yield* Broker.Broker).retainedMessage("t")
+      }).pipe(Effect.provide(Layer.provideMerge(other, BrokerLogger.logged(own))))
+      assert.isDefined(found)
     })
   )
 })

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Net from "node:net"
 import * as Broker from "../../src/broker/Broker.ts"
+import { BrokerStorage, StorageCorrupt, StorageError } from "../../src/storage/BrokerStorage.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import * as ConnectionId from "../../src/core/ConnectionId.ts"
 import * as Directory from "../storage/Directory.ts"
@@ -203,14 +204,10 @@ describe("reset", () => {
     return Effect.gen(function* () {
       const broker = yield* Broker.Broker
       const bound = yield* port
-      const events = yield* Effect.forkChild(Stream.runDrain(broker.eventsOf("Disconnected")), {
-        startImmediately: true
-      })
       const client = yield* RawClient.connect(bound, { clientId: "a", protocolVersion: 4, cleanStart: false })
       yield* RawClient.subscribe(client, "t", 1)
       yield* broker.reset
       yield* client.ended
-      yield* Fiber.join(events) // the streams of the run before end
       assert.strictEqual(yield* tried(bound), "ECONNREFUSED")
       assert.isFalse(yield* broker.listening)
       assert.deepStrictEqual(yield* broker.listeners, [])
@@ -224,6 +221,77 @@ describe("reset", () => {
       // The run before refused the second session.
       yield* RawClient.connect(localPort, { clientId: "b" })
     }).pipe(Effect.provide(brokerLayer({ settings: { sessionsMax: 1 }, storage: MemoryStorage.layerKeeping(store) })))
+  })
+
+  it.live("is heard of by who listened before, who goes on to hear of what comes after, with ids of their own", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const log = yield* collect(broker.eventsOf("Log"), 2)
+      const told = yield* collect(broker.eventsOf("Connected", "Disconnected", "MessageReceiving"), 7)
+      const messages = yield* collect(broker.subscribe("#"), 9)
+      const first = yield* RawClient.connect(yield* port)
+      yield* first.send(RawClient.publish("t", "1"))
+      yield* RawClient.ping(first)
+      yield* broker.reset
+      assert.strictEqual((yield* Fiber.join(messages)).length, 1) // a subscription ends, as a client's does
+      const { localPort } = yield* broker.addListener({ port: 0 })
+      const second = yield* RawClient.connect(localPort)
+      yield* second.send(RawClient.publish("t", "2"))
+      yield* RawClient.ping(second)
+      yield* broker.reset
+      yield* Effect.flatMap(broker.addListener({ port: 0 }), (listener) => RawClient.connect(listener.localPort))
+      const events = yield* Fiber.join(told)
+      assert.deepStrictEqual(
+        events.map(({ _tag, connectionId }) => `${_tag} ${connectionId}`),
+        [
+          ...["Connected 1", "MessageReceiving 1", "Disconnected 1"],
+          ...["Connected 2", "MessageReceiving 2", "Disconnected 2"],
+          "Connected 3"
+        ]
+      )
+      const ids = events.flatMap((event) => ("messageId" in event ? [event.messageId] : []))
+      assert.strictEqual(new Set(ids).size, 2)
+      const lines = (yield* Fiber.join(log)).map(({ message }) => message.split(" ")[0])
+      assert.deepStrictEqual(lines, ["Stopped", "Listening"])
+      assert.isFalse((yield* broker.stats).eventsDropped > 0)
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("asked for twice at once happens twice, one after the other, and leaves one broker", () =>
+    Effect.gen(function* () {
+      const { localPort } = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const broker = yield* Broker.Broker
+          yield* Effect.all([broker.reset, broker.reset, broker.shutdown, broker.reset], { concurrency: "unbounded" })
+          const { localPort } = yield* broker.addListener({ port: 0 })
+          yield* RawClient.connect(localPort)
+          return { localPort }
+        }).pipe(Effect.provide(brokerLayer()))
+      )
+      assert.strictEqual(yield* tried(localPort), "ECONNREFUSED")
+    })
+  )
+
+  it.live("that cannot load what is kept fails, ends the streams, and leaves a broker that is shut down", () => {
+    let isGone = false
+    const storage = Layer.succeed(BrokerStorage)({
+      keeps: "everything",
+      load: Stream.suspend(() =>
+        isGone ? Stream.fail(new StorageError({ reason: new StorageCorrupt({ detail: "rubbish" }) })) : Stream.empty
+      ),
+      commit: () => Effect.void
+    })
+    return Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const events = yield* collect(broker.eventsOf("Connected"), 1)
+      isGone = true
+      assert.strictEqual((yield* Effect.flip(broker.reset)).code, 303)
+      assert.deepStrictEqual(yield* Fiber.join(events), [])
+      assert.strictEqual((yield* Effect.flip(broker.publish({ topic: "t", payload: "" }))).code, 211)
+      isGone = false
+      yield* broker.reset
+      yield* broker.publish({ topic: "t", payload: "" })
+    }).pipe(Effect.provide(brokerLayer({ storage })))
   })
 
   it.live("finds what SQLite keeps", () =>

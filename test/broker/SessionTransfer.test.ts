@@ -126,6 +126,99 @@ describe("a session that moves to a new broker", () => {
   )
 })
 
+/** A store of MQTT.js that does not answer once: its client stands still there. */
+class StallingStore extends mqtt.Store {
+  private readonly stallsAt: string
+  private readonly stalled: Deferred.Deferred<void>
+  private once = true
+
+  constructor(stallsAt: string, stalled: Deferred.Deferred<void>) {
+    super()
+    this.stallsAt = stallsAt
+    this.stalled = stalled
+  }
+
+  private stalls(what: string): boolean {
+    if (what !== this.stallsAt || !this.once) return false
+    this.once = false
+    Deferred.doneUnsafe(this.stalled, Effect.void)
+    return true
+  }
+
+  override put(...[packet, done]: Parameters<mqtt.Store["put"]>): this {
+    return this.stalls(`put ${packet.cmd}`) ? this : super.put(packet, done)
+  }
+
+  override get(...[packet, done]: Parameters<mqtt.Store["get"]>): this {
+    return this.stalls("get") ? this : super.get(packet, done)
+  }
+}
+
+describe("MQTT.js, stopped in the midst of an exchange and moved,", () => {
+  for (const [state, stallsAt] of [
+    [3, "put publish"],
+    [5, "get"]
+  ] as const) {
+    it.live(`shows once what it was receiving in state ${state}`, () =>
+      Effect.gen(function* () {
+        const stalled = yield* Deferred.make<void>()
+        const first = yield* start()
+        const second = yield* start()
+        const incomingStore = new StallingStore(stallsAt, stalled)
+        const client = yield* connect(first.port, { clientId: "a", incomingStore })
+        const seen: Array<string> = []
+        const end = yield* Deferred.make<void>()
+        client.on("message", (_, payload) => {
+          seen.push(payload.toString())
+          if (seen.at(-1) === "end") Deferred.doneUnsafe(end, Effect.void)
+        })
+        yield* Effect.promise(() => client.subscribeAsync("t", { qos: 2 }))
+        yield* first.broker.publish({ topic: "t", payload: "x", qos: 2 })
+        yield* Deferred.await(stalled)
+        const json = JSON.parse(yield* first.broker.saveSession("a"))
+        assert.strictEqual(json.OutgoingMessages[0].State, state)
+        yield* transfer(first.broker, second.broker)
+        assert.isTrue(yield* moveTo(client, second.port))
+        yield* second.broker.publish({ topic: "t", payload: "end", qos: 2 })
+        yield* Deferred.await(end)
+        assert.deepStrictEqual(seen, ["x", "end"])
+      })
+    )
+  }
+
+  it.live("publishes again what it was publishing in state 8, and it is routed once", () =>
+    Effect.gen(function* () {
+      const stalled = yield* Deferred.make<void>()
+      const first = yield* start()
+      const second = yield* start()
+      const seen: Array<string> = []
+      for (const { broker } of [first, second]) {
+        yield* broker.subscribe("t").pipe(
+          Stream.runForEach(({ payload }) => Effect.sync(() => void seen.push(Buffer.from(payload).toString()))),
+          Effect.forkScoped({ startImmediately: true })
+        )
+      }
+      const outgoingStore = new StallingStore("put pubrel", stalled)
+      const client = yield* connect(first.port, { clientId: "a", outgoingStore })
+      const published = yield* Effect.promise(() => client.publishAsync("t", "x", { qos: 2 })).pipe(
+        Effect.forkScoped({ startImmediately: true })
+      )
+      yield* Deferred.await(stalled)
+      const json = JSON.parse(yield* first.broker.saveSession("a"))
+      assert.strictEqual(json.IncomingMessages[0].State, 8)
+      yield* transfer(first.broker, second.broker)
+      const exchanged: Array<string> = []
+      client.on("packetsend", ({ cmd }) => exchanged.push(cmd))
+      client.on("packetreceive", ({ cmd }) => exchanged.push(cmd))
+      assert.isTrue(yield* moveTo(client, second.port))
+      yield* Fiber.join(published)
+      assert.deepStrictEqual(exchanged, ["connect", "connack", "publish", "pubrec", "pubrel", "pubcomp"])
+      yield* Effect.promise(() => client.publishAsync("t", "end", { qos: 1 }))
+      assert.deepStrictEqual(seen, ["x", "end"])
+    })
+  )
+})
+
 describe("saveSession and loadSession", () => {
   it.live("fail with what is wrong, and the session stays", () =>
     Effect.gen(function* () {

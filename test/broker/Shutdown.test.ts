@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -81,7 +82,11 @@ describe("Closing a broker", () => {
       yield* settle
       const before = resources()
       const interrupted: Array<string> = []
-      const hanging = Effect.never.pipe(Effect.onInterrupt(() => Effect.sync(() => interrupted.push("hook"))))
+      const begun = yield* Deferred.make<void>()
+      const hanging = Deferred.succeed(begun, undefined).pipe(
+        Effect.andThen(Effect.never),
+        Effect.onInterrupt(() => Effect.sync(() => interrupted.push("hook")))
+      )
       yield* Effect.scoped(
         Effect.gen(function* () {
           const { broker, close, port } = yield* start({ hooks: { subscribe: () => hanging } })
@@ -92,6 +97,7 @@ describe("Closing a broker", () => {
           yield* broker.publish({ topic: "x", payload: "y", retain: true })
           const seen = yield* collect(broker.events, 1_000)
           yield* RawClient.open(port)
+          yield* Deferred.await(begun)
           const closing = yield* Effect.forkChild(close)
           yield* client.expect("Disconnect")
           yield* client.ended

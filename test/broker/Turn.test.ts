@@ -5,6 +5,7 @@ import { EventHub } from "../../src/broker/EventHub.ts"
 import { HookRunner } from "../../src/broker/HookRunner.ts"
 import { JournalDriver } from "../../src/broker/JournalDriver.ts"
 import { Questions } from "../../src/broker/Questions.ts"
+import { QueueReader } from "../../src/broker/QueueReader.ts"
 import { Turn } from "../../src/broker/Turn.ts"
 import { BrokerCore } from "../../src/core/BrokerCore.ts"
 import { type CoreConfig, defaults } from "../../src/core/CoreConfig.ts"
@@ -20,6 +21,7 @@ const start = (config: Partial<CoreConfig> = {}) => {
   const core = new BrokerCore({
     config: { ...defaults, ...config },
     journal: false,
+    pages: false,
     idSeed: "seed",
     allocate: (bytes) => Buffer.allocUnsafeSlow(bytes)
   })
@@ -30,7 +32,8 @@ const start = (config: Partial<CoreConfig> = {}) => {
   const journal = new JournalDriver(core, storage, hub, Effect.runFork, turn.schedule)
   const defects: Array<unknown> = []
   const questions = new Questions(core, {}, runner, hub, turn.schedule)
-  turn.begin({ questions, runner, journal, hub, reportDefect: (_connectionId, defect) => defects.push(defect) })
+  const queues = new QueueReader(core, storage, journal, Effect.runFork, turn.schedule)
+  turn.begin({ questions, runner, journal, queues, hub, reportDefect: (_connectionId, defect) => defects.push(defect) })
   const open = () => {
     const transport = new FakeTransport()
     turn.accept(fakeListener, transport)
@@ -47,6 +50,19 @@ const subscribe: Packet = { _tag: "Subscribe", packetId: 1, subscriptions: [filt
 
 /** One round of the event loop. */
 const round = () => vi.advanceTimersByTime(0)
+
+/** A client whose connection the broker has closed while it takes bytes, or does not. */
+const dismissed = (accepting: boolean, config: Partial<CoreConfig> = {}) => {
+  const { core, open, turn } = start(config)
+  const client = open()
+  give(client, connectPacket())
+  round()
+  client.accepting = accepting
+  core.disconnect(core.connections.get("1")!, 0x98, Date.now())
+  turn.schedule()
+  round()
+  return { client, core, turn }
+}
 
 describe("Turn", () => {
   beforeEach(() =>
@@ -89,13 +105,7 @@ describe("Turn", () => {
   })
 
   it("a broker's close says goodbye, ends, and ignores what still comes", () => {
-    const { core, open, turn } = start()
-    const client = open()
-    give(client, connectPacket())
-    round()
-    core.disconnect(core.connections.get("1")!, 0x98, Date.now())
-    turn.schedule()
-    round()
+    const { client, core } = dismissed(true)
     assert.strictEqual(client.writes.at(-1)![0], PACKET_TYPE_DISCONNECT)
     assert.isTrue(client.ended)
     assert.isFalse(client.destroyed)
@@ -106,14 +116,7 @@ describe("Turn", () => {
   })
 
   it("a peer that does not close its half is cut off two seconds after the last byte", () => {
-    const { core, open, turn } = start({ drainTimeoutSeconds: 30 })
-    const client = open()
-    give(client, connectPacket())
-    round()
-    client.accepting = false
-    core.disconnect(core.connections.get("1")!, 0x98, Date.now())
-    turn.schedule()
-    round()
+    const { client, core, turn } = dismissed(false, { drainTimeoutSeconds: 30 })
     vi.advanceTimersByTime(10_000)
     client.drain()
     round()
@@ -126,14 +129,7 @@ describe("Turn", () => {
   })
 
   it("a peer that does not even take the goodbye is cut off after the drain timeout", () => {
-    const { core, open, turn } = start({ drainTimeoutSeconds: 5 })
-    const client = open()
-    give(client, connectPacket())
-    round()
-    client.accepting = false
-    core.disconnect(core.connections.get("1")!, 0x98, Date.now())
-    turn.schedule()
-    round()
+    const { client } = dismissed(false, { drainTimeoutSeconds: 5 })
     vi.advanceTimersByTime(4_900)
     assert.isFalse(client.destroyed)
     vi.advanceTimersByTime(200)

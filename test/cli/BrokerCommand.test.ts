@@ -1,10 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { VERSION } from "../../src/settings/Version.ts"
 import * as RawClient from "../broker/RawClient.ts"
 import * as Program from "./Program.ts"
 
 const run = (args: ReadonlyArray<string>, env?: Readonly<Record<string, string>>) =>
   Program.start(["src/cli/main.ts", ...args], env)
+
+const set = (assignment: string) => ["broker", "--memory", "--port", "0", "--set", assignment] as const
 
 const LISTENING = /effect-mqtt listening on mqtt:\/\/127\.0\.0\.1:(\d+)/
 
@@ -41,16 +44,21 @@ describe("effect-mqtt broker", () => {
     ["a port out of range", ["broker", "--memory", "--port", "70000"], {}],
     ["an unknown flag", ["broker", "--memory", "--prot", "1"], {}],
     ["an unknown command", ["brokre"], {}],
-    ["a setting that nothing has", ["broker", "--memory", "--port", "0", "--set", "TcpNoDely=1"], {}],
-    ["a setting that does not apply", ["broker", "--memory", "--port", "0", "--set", "FirewallHost=x"], {}],
-    ["a setting out of range", ["broker", "--memory", "--port", "0"], { EFFECT_MQTT_INFLIGHT_MAX: "0" }]
+    ["a setting that nothing has", [...set("TcpNoDely=1")], {}, "TcpNoDelay, noDelay"],
+    ["a setting that does not apply", [...set("FirewallHost=x")], {}, "does not apply"],
+    ["a setting without a value", [...set("TcpNoDelay")], {}, "must be Name=Value"],
+    ["a value that is none", [...set("LogLevel=9")], {}, "LogLevel must be a whole number from 0 to 3"],
+    ["a listener that is none", [...set("listeners=localhost")], {}, "mqtt://127.0.0.1:1883"],
+    ["a list that is no text", [...set("sniCertificates=x")], {}, "replaceCertificates"],
+    ["a setting out of range", ["broker", "--memory", "--port", "0"], { EFFECT_MQTT_INFLIGHT_MAX: "0" }, "inflightMax"]
   ] as const
-  for (const [what, args, env] of wrong) {
+  for (const [what, args, env, words = ""] of wrong) {
     it.live(`${what} is wrong usage: exit code 2, with a reason on standard error`, () =>
       Effect.gen(function* () {
         const program = yield* run(args, env)
         assert.strictEqual(yield* program.exitCode, 2)
         assert.notStrictEqual(program.errors().trim(), "")
+        assert.include(program.errors(), words)
       })
     )
   }
@@ -81,11 +89,27 @@ describe("effect-mqtt broker", () => {
     })
   )
 
+  it.live("--version is the package's", () =>
+    Effect.gen(function* () {
+      const program = yield* run(["--version"])
+      assert.strictEqual(yield* program.exitCode, 0)
+      assert.include(program.output(), VERSION)
+    })
+  )
+
   it.live("--help teaches: examples, the environment, exit codes", () =>
     Effect.gen(function* () {
       const program = yield* run(["broker", "--help"])
       assert.strictEqual(yield* program.exitCode, 0)
-      for (const word of ["--host", "--port", "EFFECT_MQTT_CONNECTIONS_MAX", "EXAMPLES", "Exit codes", "Ctrl-C"]) {
+      for (const word of [
+        "--host",
+        "--port",
+        "EFFECT_MQTT_CONNECTIONS_MAX",
+        "EXAMPLES",
+        "Exit codes",
+        "Ctrl-C",
+        "effect-mqtt settings"
+      ]) {
         assert.include(program.output(), word)
       }
     })

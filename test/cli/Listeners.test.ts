@@ -40,6 +40,15 @@ describe("effect-mqtt broker --listen", () => {
     })
   )
 
+  it.live("takes the password from the environment, and --set for the certificate", () =>
+    Effect.gen(function* () {
+      const env = { EFFECT_MQTT_CERT_PASSWORD: "test" }
+      const program = yield* run(["--listen", "mqtts://127.0.0.1:0", "--set", `sslCertStore=${cert}`], env)
+      const [, url] = yield* program.line(/listening on (mqtts:\S+)/)
+      assert.isTrue(yield* connects(url!))
+    })
+  )
+
   it.live("asks for client certificates, and takes listeners with TLS from the environment", () =>
     Effect.gen(function* () {
       const env = { EFFECT_MQTT_LISTENERS: `mqtts://127.0.0.1:0?cert=${cert}&password=test&client-ca=${clientCa}` }
@@ -53,6 +62,13 @@ describe("effect-mqtt broker --listen", () => {
   for (const [what, args, code, words] of [
     ["no URL", ["--listen", "localhost"], 2, "is no listener"],
     ["TLS without a certificate", ["--listen", "mqtts://localhost:0"], 2, "--cert"],
+    [
+      "a certificate that nothing needs",
+      ["--listen", "ws://localhost:0", "--cert", cert],
+      2,
+      "--cert is for listeners"
+    ],
+    ["an authority that nothing needs", ["--port", "0", "--client-ca", clientCa], 2, "--client-ca is for listeners"],
     ["two ways to say where", ["--listen", "mqtt://localhost:0", "--port", "0"], 2, "not both"],
     [
       "a wrong password",

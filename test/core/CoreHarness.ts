@@ -10,6 +10,7 @@ import { BrokerCore } from "../../src/core/BrokerCore.ts"
 import * as CoreConfig from "../../src/core/CoreConfig.ts"
 import type { CoreEvent, CoreEventTag, Frame } from "../../src/core/CoreEvent.ts"
 import type { CoreState } from "../../src/core/CoreState.ts"
+import type { PageRequest } from "../../src/core/PageRequest.ts"
 import type { ServerConnection } from "../../src/core/ServerConnection.ts"
 import type { Session } from "../../src/core/Session.ts"
 import type { StoreOperation } from "../../src/core/StoreOperation.ts"
@@ -23,6 +24,8 @@ export interface HarnessOptions {
    * "manual": batches wait for `commit`, `harness.store.apply` and `harness.stored`.
    */
   readonly store?: "none" | "on-time" | "manual" | undefined
+  /** Whether the store is asked for the middle of long queues (default: not, they are whole in memory). */
+  readonly pages?: boolean | undefined
   /** Event kinds to build; "all" for every kind. */
   readonly events?: ReadonlyArray<CoreEventTag> | undefined
 }
@@ -38,6 +41,8 @@ export class CoreHarness {
   clients: Array<TestClient> = []
   /** Questions that nobody has answered; `answer` takes them out. */
   readonly asks: Array<Ask> = []
+  /** Asked of the store, and not answered yet. */
+  private pageRequests: Array<PageRequest> = []
   /** Events not yet taken by `takeEvents`. */
   private events: Array<CoreEvent | Frame> = []
   /** False: no turn follows a call by itself; call `turn`. */
@@ -139,6 +144,7 @@ export class CoreHarness {
     for (const client of this.clients) client.lost()
     this.clients = []
     this.asks.length = 0
+    this.pageRequests = []
     this.store.restart()
     this.core = this.makeCore()
     for (const record of this.store.memory.records()) this.core.restore(record, this.now)
@@ -194,9 +200,11 @@ export class CoreHarness {
   /** One turn of the shell; whether it did anything. */
   turn(): boolean {
     const { core } = this
-    let busy = core.asks.length > 0
+    core.turn(this.now)
+    let busy = core.asks.length > 0 || core.unfinished
     this.asks.push(...core.asks.splice(0))
     if (this.turnJournal()) busy = true
+    if (this.turnPageRequests()) busy = true
     for (const connection of core.dirty.splice(0)) {
       clientOf(connection).flush()
       busy = true
@@ -226,10 +234,21 @@ export class CoreHarness {
     return true
   }
 
+  /** Answers what the core asks of the store, as soon as the store has it. */
+  private turnPageRequests(): boolean {
+    const { core } = this
+    this.pageRequests.push(...core.pageRequests.splice(0))
+    const ready = this.pageRequests.filter(({ sequence }) => sequence <= core.journal.durable)
+    this.pageRequests = this.pageRequests.filter(({ sequence }) => sequence > core.journal.durable)
+    for (const request of ready) core.pageRead(request, this.store.memory.queued(request), this.now)
+    return ready.length > 0
+  }
+
   private makeCore(): BrokerCore {
     const core = new BrokerCore({
       config: { ...CoreConfig.defaults, ...this.options.config },
       journal: (this.options.store ?? "none") !== "none",
+      pages: this.options.pages ?? false,
       idSeed: "seed",
       // Full of rubbish, as the shell's buffers are.
       allocate: (bytes) => new Uint8Array(bytes).fill(0xee)

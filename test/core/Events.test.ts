@@ -262,6 +262,55 @@ describe("outgoing messages", () => {
   })
 })
 
+describe("what waits for the store", () => {
+  /** A durable client, and what is told of its messages from now on. */
+  const durable = () => {
+    const h = new CoreHarness({ store: "manual", events: MESSAGE_EVENTS })
+    const client = h.connectDurable("a", "t")
+    return { h, client, told: () => brief(h.takeEvents()) }
+  }
+
+  it("tells 8 when PUBREC is released, 9 at PUBREL, and 10 when PUBCOMP is released", () => {
+    const { client, h, told } = durable()
+    client.publish("other", "x", { qos: 2, packetId: 7 })
+    assert.deepStrictEqual(told(), ["MessageReceiving a", "IncomingMessageStatus a 7"])
+    assert.deepStrictEqual(client.take(), [])
+    h.commit()
+    assert.deepStrictEqual(told(), ["IncomingMessageStatus a 8"])
+    assert.deepStrictEqual(client.takeWords(), ["PubRec 7"])
+    client.pubRel(7)
+    assert.deepStrictEqual(told(), ["IncomingMessageStatus a 9"])
+    assert.deepStrictEqual(client.take(), [])
+    h.commit()
+    assert.deepStrictEqual(told(), ["IncomingMessageStatus a 10", "MessageReceived a"])
+    assert.deepStrictEqual(client.takeWords(), ["PubComp 7"])
+  })
+
+  it("tells 10 of QoS 1 when PUBACK is released", () => {
+    const { client, h, told } = durable()
+    client.publish("other", "x", { qos: 1, packetId: 7, retain: true })
+    assert.deepStrictEqual(told(), ["MessageReceiving a", "IncomingMessageStatus a 6"])
+    h.commit()
+    assert.deepStrictEqual(told(), ["IncomingMessageStatus a 10", "MessageReceived a"])
+    assert.deepStrictEqual(client.takeWords(), ["PubAck 7"])
+  })
+
+  it("tells 3 when the PUBLISH is released, and 5 when PUBREL is", () => {
+    const { client, h, told } = durable()
+    h.core.publish({ topic: "t", payload: new Uint8Array(1), qos: 2, retain: false }, h.now)
+    h.settle()
+    assert.deepStrictEqual(told(), ["OutgoingMessageStatus a 1"])
+    h.commit()
+    assert.deepStrictEqual(told(), ["MessageSending a", "OutgoingMessageStatus a 3"])
+    client.pubRec(1)
+    assert.deepStrictEqual(told(), ["OutgoingMessageStatus a 4"])
+    h.commit()
+    assert.deepStrictEqual(told(), ["OutgoingMessageStatus a 5"])
+    client.pubComp(1)
+    assert.deepStrictEqual(told(), ["OutgoingMessageStatus a 10", "MessageSent a"])
+  })
+})
+
 describe("nothing for nobody", () => {
   const everything = (h: CoreHarness): void => {
     const client = subscriber(h, "a", { version: 5 }, "t")
@@ -272,6 +321,7 @@ describe("nothing for nobody", () => {
     client.pubRec(2)
     client.pubComp(2)
     client.unsubscribe("t")
+    publisher.publish("$SYS/t", "x")
     client.sendBytes(hex("00 00"))
     publisher.drop()
   }

@@ -53,6 +53,20 @@ describe("the session request", () => {
     }
   })
 
+  it("gives names as they were sent, to who would make a topic filter of them (known failure 17)", () => {
+    const h = new CoreHarness()
+    h.install("sessionRequest", "publish", "subscribe")
+    const client = h.connect("+/#", { version: 5, userName: "a/../#" })
+    const names = { clientId: "+/#", userName: "a/../#" }
+    assert.deepInclude(asked(h, "SessionRequest"), names)
+    h.answer(ACCEPT)
+    client.publish("t", "x")
+    assert.deepInclude(asked(h, "Publish"), names)
+    h.answer(ACCEPT)
+    client.subscribe("t")
+    assert.deepInclude(asked(h, "Subscribe"), names)
+  })
+
   it("knows the assigned client identifier", () => {
     const h = new CoreHarness()
     h.install("sessionRequest")

@@ -130,6 +130,68 @@ describe("a refused message", () => {
   })
 })
 
+describe("who runs the broker", () => {
+  /** What is told of refusals, without what is the same in all of them. */
+  const told = (h: CoreHarness): ReadonlyArray<string> =>
+    h.takeEvents().map((event) => {
+      if (event._tag !== "PublishRefused") return event._tag
+      const { clientId, connectionId, qos, reasonCode, retain, stage, topic, userName } = event
+      assert.deepStrictEqual([clientId, userName], ["a", "user"])
+      return `${stage} "${connectionId}" ${topic} q${qos}${retain ? " retain" : ""} 0x${reasonCode.toString(16)}`
+    })
+
+  it("is told of every refused message: who, where to, and with which code", () => {
+    for (const version of versions) {
+      const h = new CoreHarness({ events: ["PublishRefused"] })
+      h.install("publish")
+      const client = ready(h, "a", { version, userName: "user" })
+      const { id } = client.connection
+      client.publish("zero", "x")
+      h.answer(REFUSE)
+      client.publish("one", "x", { qos: 1, retain: true })
+      h.answer({ reasonCode: 0x99 })
+      client.publish("two", "x", { qos: 2, packetId: 7 })
+      h.answer(ACCEPT)
+      client.pubRel(7)
+      h.answer(REFUSE)
+      client.publish("$SYS/x", "x", { qos: 1 }) // nobody is asked
+      assert.deepStrictEqual(told(h), [
+        `publish "${id}" zero q0 0x87`,
+        `publish "${id}" one q1 retain 0x99`,
+        `release "${id}" two q2 0x87`,
+        `publish "${id}" $SYS/x q1 0x87`
+      ])
+    }
+  })
+
+  it("is told of a refused will, at its CONNECT and when it is due", () => {
+    const h = new CoreHarness({ events: ["PublishRefused"] })
+    h.install("publish")
+    const refused = h.connect("a", { userName: "user", will: will({ retain: true }) })
+    h.answer(REFUSE)
+    assert.deepStrictEqual(told(h), [`connect "${refused.connection.id}" w q1 retain 0x87`])
+    const accepted = h.connect("a", { userName: "user", will: will() })
+    h.answer(ACCEPT)
+    accepted.drop()
+    h.answer(REFUSE)
+    assert.deepStrictEqual(told(h), ['will "" w q1 0x87'])
+  })
+
+  it("is told what an alias stands for, and of a store that is full", () => {
+    const h = new CoreHarness({ events: ["PublishRefused"], store: "manual" })
+    h.install("publish")
+    const client = ready(h, "a", { version: 5, userName: "user" })
+    client.publish("t", "x", { properties: { topicAlias: 1 } })
+    h.answer(ACCEPT)
+    client.publish("", "x", { properties: { topicAlias: 1 } })
+    h.answer(REFUSE)
+    h.storageState("full")
+    client.publish("", "x", { qos: 1, properties: { topicAlias: 1 } })
+    const { id } = client.connection
+    assert.deepStrictEqual(told(h), [`publish "${id}" t q0 0x87`, `publish "${id}" t q1 0x97`])
+  })
+})
+
 describe("the topic of a question", () => {
   it("is what the alias stands for, never the empty text that was sent (known failure 19)", () => {
     const h = new CoreHarness()

@@ -243,3 +243,34 @@ describe("limits on retained messages", () => {
     assert.deepStrictEqual(told(h, "t"), [])
   })
 })
+
+describe("a message that there is no room to retain", () => {
+  it("is told and counted at every QoS, because no PUBREC or PUBCOMP can say it", () => {
+    for (const version of versions) {
+      const h = new CoreHarness({ config: { retainedMessagesMax: 0 }, events: ["MessageDropped"] })
+      const reader = subscriber(h, "r", {}, "#")
+      const client = ready(h, "a", { version })
+      for (const qos of [0, 1, 2] as const) client.publish(`t/${qos}`, "x", { qos, packetId: 7, retain: true })
+      client.pubRel(7)
+      h.core.publish({ topic: "local", payload: new Uint8Array(1), qos: 2, retain: true }, h.now)
+      h.settle()
+      const lost = { _tag: "MessageDropped", clientId: "", reason: "not-retained" } as const
+      assert.deepStrictEqual(h.takeEvents(), [
+        { ...lost, topic: "t/0", qos: 0 },
+        { ...lost, topic: "t/1", qos: 1 },
+        { ...lost, topic: "t/2", qos: 2 },
+        { ...lost, topic: "local", qos: 2 }
+      ])
+      assert.strictEqual(h.core.stats.messagesDropped, 4)
+      assert.strictEqual(all(reader, "Publish").length, 4)
+      assert.strictEqual(h.core.retained.size, 0)
+    }
+  })
+
+  it("is not counted when this program is told: it asked for nothing else", () => {
+    const h = new CoreHarness({ config: { retainedMessagesMax: 0 } })
+    const parts = { topic: "t", payload: new Uint8Array(1), qos: 0, retain: true } as const
+    assert.strictEqual(h.core.setRetained(parts, h.now), "retainedMessagesMax")
+    assert.strictEqual(h.core.stats.messagesDropped, 0)
+  })
+})

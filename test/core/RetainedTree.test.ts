@@ -143,4 +143,38 @@ describe("RetainedTree", () => {
     },
     { arbitrary: { runs: 300, seed: 4 } }
   )
+
+  it("gives what a filter matches one at a time as it does all at once, whatever the filter", () => {
+    const tree = treeOf("a", "a/b", "a/b/c", "a//c", "b", "/", "b/b", "$SYS/a")
+    for (const filter of ["#", "+", "a/#", "+/b", "+/+/#", "a/b", "x", "$SYS/#", "a/+/c"]) {
+      const next = tree.matches(filter)
+      const found: Array<string> = []
+      for (let message = next(); message !== undefined; message = next()) found.push(message.text)
+      assert.deepStrictEqual(found.sort(), matched(tree, filter), filter)
+      assert.isUndefined(next())
+    }
+  })
+
+  it("gives one at a time what was there at the beginning and still is, and comes to an end among new ones", () => {
+    const tree = treeOf("t/0", "t/1", "t/2", "t/3")
+    const next = tree.matches("t/#")
+    const first = next()?.text ?? ""
+    const [gone, replaced, left] = ["t/0", "t/1", "t/2", "t/3"].filter((topic) => topic !== first)
+    tree.delete(gone!)
+    tree.set(replaced!, { text: "newer" })
+    tree.delete(first)
+    tree.set(first, { text: "back" })
+    assert.strictEqual(next()?.text, left)
+    for (let index = 0; index < 1_000; index++) tree.set(`t/new/${index}`, { text: "new" })
+    assert.isUndefined(next())
+  })
+
+  it("gives nothing more when everything is gone between two steps", () => {
+    const tree = treeOf("a/b/c", "a/b/d", "a/e")
+    const next = tree.matches("a/#")
+    assert.isDefined(next())
+    for (const topic of ["a/b/c", "a/b/d", "a/e"]) tree.delete(topic)
+    assert.isUndefined(next())
+    assert.strictEqual(tree.nodeCount, 0)
+  })
 })

@@ -272,18 +272,40 @@ describe("takeover", () => {
     only(last, "PingResp")
   })
 
-  it("while a hook is asked goes to whoever is accepted last", () => {
+  const bothAsked = (version: 3 | 4 | 5) => {
     const h = new CoreHarness()
     h.install("sessionRequest")
-    const first = h.connect("a")
-    const second = h.connect("a")
-    const [askFirst, askSecond] = [...h.asks]
-    h.answer({ reasonCode: 0 }, askSecond)
-    assert.deepStrictEqual(second.takeWords(), ["ConnAck 0"])
-    h.answer({ reasonCode: 0 }, askFirst)
-    assert.deepStrictEqual(first.takeWords(), ["ConnAck 0"])
-    assert.isTrue(second.closed)
-    assert.isFalse(first.closed)
-    assert.strictEqual(h.core.sessions.size, 1)
+    const older = h.connect("a", { version })
+    const newer = h.connect("a", { version })
+    const [askOlder, askNewer] = [...h.asks]
+    return { h, older, newer, askOlder, askNewer }
+  }
+
+  it("by a CONNECT that a hook held while its client connected again does not happen: the newer one stays", () => {
+    for (const version of versions) {
+      const { askNewer, askOlder, h, newer, older } = bothAsked(version)
+      h.answer({ reasonCode: 0 }, askNewer)
+      assert.deepStrictEqual(newer.takeWords(), ["ConnAck 0"])
+      h.answer({ reasonCode: 0 }, askOlder)
+      assert.deepStrictEqual(older.takeWords(), [`ConnAck ${0x88}`])
+      assert.isTrue(older.closed)
+      newer.ping()
+      only(newer, "PingResp")
+      assert.strictEqual(h.core.sessions.size, 1)
+    }
+  })
+
+  it("by the newer of two that were asked about happens, and by the older once the newer is gone", () => {
+    for (const version of versions) {
+      const one = bothAsked(version)
+      one.h.answer({ reasonCode: 0 }, one.askOlder)
+      one.h.answer({ reasonCode: 0 }, one.askNewer)
+      assert.deepStrictEqual([one.older.closed, one.newer.closed], [true, false])
+      const other = bothAsked(version)
+      other.h.answer({ reasonCode: 0 }, other.askNewer)
+      other.newer.disconnect()
+      other.h.answer({ reasonCode: 0 }, other.askOlder)
+      assert.deepStrictEqual(other.older.takeWords(), ["ConnAck 0"])
+    }
   })
 })

@@ -10,11 +10,17 @@ import { CoreHarness, type HarnessOptions } from "./CoreHarness.ts"
 import { kept, ready, subscriber } from "./support/Clients.ts"
 import type { TestClient } from "./TestClient.ts"
 
-const limits = { charactersMax: 1_000_000, topicLevelsMax: 200 }
+const limits = {
+  charactersMax: 1_000_000,
+  topicLevelsMax: 200,
+  subscriptionsPerSessionMax: 1_000,
+  queueMessagesMax: 1_000,
+  userPropertiesMax: 100
+}
 
 /** Through its JSON, as between two processes. */
 const carried = Effect.fnUntraced(function* (from: CoreHarness, clientId: string) {
-  const image = from.core.sessionImage(clientId, from.now)
+  const image = from.core.sessionImage(clientId, [], from.now)
   assert.isDefined(image)
   const json = yield* SessionJson.encode(image, limits)
   return { json, image: yield* SessionJson.decode(json, limits, from.now) }
@@ -302,7 +308,7 @@ describe("loading", () => {
       load(to, yield* saved(4))
       load(to, { ...(yield* saved(4)), clientId: "b" })
       const ids = ["p", "a", "b"].flatMap((clientId) => {
-        const image = to.core.sessionImage(clientId, to.now)
+        const image = to.core.sessionImage(clientId, [], to.now)
         return [...(image?.incoming ?? []), ...(image?.outgoing ?? [])].map(({ messageId }) => messageId)
       })
       assert.strictEqual(new Set(ids).size, 7)

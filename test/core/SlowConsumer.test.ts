@@ -35,6 +35,28 @@ const subscriber = (harness: CoreHarness, clientId: string, qos: 0 | 1 | 2 = 0):
   return client
 }
 
+/** A subscriber that has stopped to read, and who publishes to it. */
+const frozenReader = (more: Partial<CoreConfig> = {}, qos: 0 | 1 | 2 = 0) => {
+  const harness = new CoreHarness({ config: { ...config, ...more }, events: ["MessageDropped"] })
+  const frozen = subscriber(harness, "frozen", qos)
+  const publisher = harness.connect("p")
+  frozen.freeze()
+  return { harness, frozen, publisher }
+}
+
+/** What a reader gets that takes two messages for each further one that comes, and everything in the end. */
+const thaw = (reader: TestClient, publisher: TestClient, from: number, to: number): Array<number> => {
+  const received: Array<number> = []
+  for (let next = from; next < to; next++) {
+    reader.accept(2 * KIB)
+    flood(publisher, "t", next, next + 1, 1)
+    received.push(...numbers(reader))
+  }
+  reader.accept()
+  received.push(...numbers(reader))
+  return received
+}
+
 /** The longest time, in milliseconds, that the client was not read while `step` ran `times` times 50 ms apart. */
 const longestPause = (harness: CoreHarness, client: TestClient, times: number, step: () => void): number => {
   let longest = 0
@@ -158,10 +180,7 @@ describe("a frozen consumer", () => {
   })
 
   it("keeps nobody from being read once it is known to be frozen", () => {
-    const harness = new CoreHarness({ config })
-    const frozen = subscriber(harness, "frozen")
-    const publisher = harness.connect("p")
-    frozen.freeze()
+    const { harness, publisher } = frozenReader()
     publisher.publish("t", payload(0))
     harness.advance(1_500)
     flood(publisher, "t", 1, 300)
@@ -231,10 +250,7 @@ describe("a frozen consumer", () => {
   })
 
   it("gets what fitted when it thaws, in order, and then everything again", () => {
-    const harness = new CoreHarness({ config })
-    const frozen = subscriber(harness, "frozen")
-    const publisher = harness.connect("p")
-    frozen.freeze()
+    const { frozen, harness, publisher } = frozenReader()
     flood(publisher, "t", 0, 300)
     harness.advance(2_000)
     frozen.accept()
@@ -251,10 +267,7 @@ describe("a frozen consumer", () => {
 
   for (const qos of [1, 2] as const) {
     it(`keeps QoS ${qos} in its queue, in order, and loses none that fits there`, () => {
-      const harness = new CoreHarness({ config: { ...config, inflightMax: 500, queueMessagesMax: 400 } })
-      const frozen = subscriber(harness, "frozen", qos)
-      const publisher = harness.connect("p")
-      frozen.freeze()
+      const { frozen, harness, publisher } = frozenReader({ inflightMax: 500, queueMessagesMax: 400 }, qos)
       flood(publisher, "t", 0, 450, 1)
       harness.advance(2_000)
       assert.isTrue(publisher.reading)
@@ -268,21 +281,10 @@ describe("a frozen consumer", () => {
   }
 
   it("gets what was queued before what came later, while it thaws bit by bit", () => {
-    const harness = new CoreHarness({ config: { ...config, inflightMax: 2_000, queueMessagesMax: 2_000 } })
-    const frozen = subscriber(harness, "frozen", 1)
-    const publisher = harness.connect("p")
-    frozen.freeze()
+    const { frozen, harness, publisher } = frozenReader({ inflightMax: 2_000, queueMessagesMax: 2_000 }, 1)
     flood(publisher, "t", 0, 300, 1)
     harness.advance(2_000)
-    const received: Array<number> = []
-    for (let next = 300; next < 400; next++) {
-      frozen.accept(2 * KIB)
-      flood(publisher, "t", next, next + 1, 1)
-      received.push(...numbers(frozen))
-    }
-    frozen.accept()
-    received.push(...numbers(frozen))
-    assert.deepStrictEqual(received, upTo(400))
+    assert.deepStrictEqual(thaw(frozen, publisher, 300, 400), upTo(400))
   })
 
   it("gets again what was underway before what is new, when it comes back as slow as it was", () => {
@@ -294,22 +296,11 @@ describe("a frozen consumer", () => {
     const again = harness.open()
     again.freeze()
     again.connect("slow", options)
-    const received: Array<number> = []
-    for (let next = 150; next < 250; next++) {
-      again.accept(2 * KIB)
-      flood(publisher, "t", next, next + 1, 1)
-      received.push(...numbers(again))
-    }
-    again.accept()
-    received.push(...numbers(again))
-    assert.deepStrictEqual(received, upTo(250))
+    assert.deepStrictEqual(thaw(again, publisher, 150, 250), upTo(250))
   })
 
   it("drops what its queue does not hold, by policy, and counts it", () => {
-    const harness = new CoreHarness({ config: { ...config, queueMessagesMax: 50 }, events: ["MessageDropped"] })
-    const frozen = subscriber(harness, "frozen", 1)
-    const publisher = harness.connect("p")
-    frozen.freeze()
+    const { frozen, harness, publisher } = frozenReader({ queueMessagesMax: 50 }, 1)
     flood(publisher, "t", 0, 400, 1)
     harness.advance(2_000)
     const dropped = harness.takeEvents().length

@@ -2,30 +2,40 @@
  * A broker that is killed again and again under clients that count: what was acknowledged must arrive.
  *
  * Owns the cycles and the verdict. In each cycle the broker starts on what the last one left, everybody connects and
- * goes on where they were, and after a random time (perhaps before the broker is up) it is killed.
+ * goes on where they were, and at a random instant it is killed: perhaps before it is up, or while its store is copied.
  */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { random } from "../core/Random.ts"
-import { BrokerProcess } from "./BrokerProcess.ts"
+import { databaseIn } from "../../src/cli/StorageFlags.ts"
+import * as SqliteBackup from "../../src/storage/SqliteBackup.ts"
+import type { Durability } from "../../src/storage/SqliteFile.ts"
+import { BrokerProcess, type Kind, type Planted } from "./BrokerProcess.ts"
 import { Publisher } from "./Publisher.ts"
 import { Subscriber } from "./Subscriber.ts"
 import * as Verdict from "./Verdict.ts"
 
 export interface Options {
   readonly cycles: number
-  /** No new cycle begins after this time. */
-  readonly secondsMax: number
   readonly seed: number
-  /** Further arguments of the broker. */
-  readonly args?: ReadonlyArray<string>
+  readonly kind: Kind
+  /** Default "fsync". */
+  readonly durability?: Durability
+  readonly planted?: Planted
   readonly report?: (line: string) => void
 }
 
 export interface Outcome {
-  readonly cycles: number
+  /** How often the broker was killed, */
+  readonly kills: number
+  /** and how many of these were before it listened, */
+  readonly killsAtStart: number
+  /** or while its store was being copied. */
+  readonly killsInBackup: number
   /** Messages that the broker acknowledged. */
   readonly acknowledged: number
   /** What subscribers got of them, repetitions included. */
@@ -34,11 +44,17 @@ export interface Outcome {
   readonly complaints: ReadonlyArray<string>
 }
 
-const MESSAGES_PER_CYCLE = 150
+const MESSAGES_PER_CYCLE = 5_000
 const KILL_MILLIS = 120
+const BACKUP_MILLIS = 10
 /** Every so many cycles it comes to fetch what has gathered. */
 const OFFLINE_CYCLES = 10
-const PATIENCE_MILLIS = 60_000
+/** Of so many kills one is before the broker listens, */
+const START_SHARE = 4
+/** and of so many others one is while its store is copied. */
+const BACKUP_SHARE = 5
+/** Only to say what it hangs on. */
+const PATIENCE_MILLIS = 300_000
 
 const waitUntil = async (what: string, done: () => boolean): Promise<void> => {
   const deadline = Date.now() + PATIENCE_MILLIS
@@ -68,10 +84,15 @@ class Campaign {
   ]
   private readonly offline = new Subscriber("offline", 4, 2, "t/#")
   private broker: BrokerProcess | undefined = undefined
+  private readonly kills = { all: 0, atStart: 0, inBackup: 0 }
+  /** How long the last start took. */
+  private startMillis = 0
+  private readonly next: (below: number) => number
 
   constructor(options: Options, dataDir: string) {
     this.options = options
     this.dataDir = dataDir
+    this.next = random(options.seed)
   }
 
   private get subscribers(): ReadonlyArray<Subscriber> {
@@ -81,11 +102,13 @@ class Campaign {
   async run(): Promise<Outcome> {
     try {
       await this.begin()
-      const cycles = await this.crash()
+      await this.crash()
       const retained = await this.settle()
       const acknowledged = this.publishers.flatMap((publisher) => [...publisher.acknowledged.values()])
       return {
-        cycles,
+        kills: this.kills.all,
+        killsAtStart: this.kills.atStart,
+        killsInBackup: this.kills.inBackup,
         acknowledged: acknowledged.reduce((sum, numbers) => sum + numbers.length, 0),
         received: this.subscribers.reduce((sum, { count }) => sum + count, 0),
         complaints: [
@@ -103,43 +126,72 @@ class Campaign {
   }
 
   private start(): BrokerProcess {
-    this.broker = new BrokerProcess(this.dataDir, this.options.args)
+    const { durability = "fsync", kind, planted } = this.options
+    this.broker = new BrokerProcess({ kind, dataDir: this.dataDir, durability, planted })
     return this.broker
   }
 
-  /** Everybody is subscribed before the first message. */
+  /** Everybody is subscribed before the first message. The end is a clean one: what it has compiled is kept. */
   private async begin(): Promise<void> {
     const broker = this.start()
     const port = await broker.port()
     for (const subscriber of this.subscribers) subscriber.connect(port)
     await waitUntil("everybody is subscribed", () => this.subscribers.every(({ subscribed }) => subscribed))
-    this.offline.disconnect()
-    await broker.end("SIGKILL")
+    for (const subscriber of this.subscribers) subscriber.disconnect()
+    await this.stop(broker)
   }
 
-  /** Returns how often the broker was killed. */
-  private async crash(): Promise<number> {
-    const { cycles, report, secondsMax, seed } = this.options
-    const next = random(seed)
-    const deadline = Date.now() + secondsMax * 1_000
+  private async stop(broker: BrokerProcess): Promise<void> {
+    const code = await broker.end("SIGTERM")
+    if (code !== 0) throw new Error(`The broker ended with ${code} when it was asked to stop.`)
+  }
+
+  private async crash(): Promise<void> {
+    const { cycles, kind, report } = this.options
     for (let cycle = 1; cycle <= cycles; cycle++) {
-      if (Date.now() > deadline) return cycle - 1
+      const startedAt = performance.now()
       const broker = this.start()
-      // Every tenth is killed while it starts, perhaps while it reads what it has.
-      if (next(10) === 0) await sleep(next(400))
+      if (this.next(START_SHARE) === 0) await this.killAtStart(broker)
       else {
         const port = await broker.port()
-        for (const publisher of this.publishers) publisher.budget = MESSAGES_PER_CYCLE
-        if (cycle % OFFLINE_CYCLES === 0) this.offline.connect(port)
-        for (const client of [...this.online, ...this.publishers]) client.connect(port)
-        await sleep(next(KILL_MILLIS))
+        this.startMillis = performance.now() - startedAt
+        this.publishAndSubscribe(port, cycle % OFFLINE_CYCLES === 0)
+        if (this.next(BACKUP_SHARE) === 0) await this.killInBackup(broker)
+        else await this.kill(broker, KILL_MILLIS)
       }
-      await broker.end("SIGKILL")
       for (const client of [...this.publishers, ...this.subscribers]) client.disconnect()
-      if (cycle % 20 === 0)
-        report?.(`${cycle} cycles, ${this.offline.count} messages fetched by the offline subscriber`)
+      if (cycle % 20 === 0) report?.(`${kind}: ${cycle} kills, ${this.offline.count} messages for whoever is away`)
     }
-    return cycles
+  }
+
+  /** Perhaps while it reads what it has, or writes down that it runs. */
+  private async killAtStart(broker: BrokerProcess): Promise<void> {
+    this.kills.atStart++
+    await this.kill(broker, this.startMillis)
+  }
+
+  private async killInBackup(broker: BrokerProcess): Promise<void> {
+    this.kills.inBackup++
+    const copy = join(this.dataDir, "copy.db")
+    await sleep(this.next(KILL_MILLIS))
+    const copying = Effect.runPromiseExit(SqliteBackup.backup(databaseIn(this.dataDir), copy))
+    await this.kill(broker, BACKUP_MILLIS)
+    const exit = await copying
+    // A copy is whole, or there is none.
+    if (Exit.isSuccess(exit)) Verdict.checkCopy(copy)
+    rmSync(copy, { force: true })
+  }
+
+  private async kill(broker: BrokerProcess, withinMillis: number): Promise<void> {
+    await sleep(this.next(Math.ceil(withinMillis) + 1))
+    await broker.kill()
+    this.kills.all++
+  }
+
+  private publishAndSubscribe(port: number, everybody: boolean): void {
+    for (const publisher of this.publishers) publisher.budget = MESSAGES_PER_CYCLE
+    if (everybody) this.offline.connect(port)
+    for (const client of [...this.online, ...this.publishers]) client.connect(port)
   }
 
   /** A last start: everything that is on its way arrives. Returns what is retained. */
@@ -160,8 +212,7 @@ class Campaign {
     fresh.connect(port)
     await waitUntil("what is retained has come", () => fresh.received.size === this.publishers.length)
     fresh.disconnect()
-    const code = await broker.end("SIGTERM")
-    if (code !== 0) throw new Error(`The broker ended with ${code} when it was asked to stop.`)
+    await this.stop(broker)
     return fresh.received
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { Packet } from "../../src/protocol/Packet.ts"
 import { Connection, SHUTTING_DOWN } from "./Connection.ts"
+import * as Payload from "./Payload.ts"
 
 const WINDOW = 20
 
@@ -77,7 +78,7 @@ export class Publisher {
   }
 
   private send({ number, packetId, qos, released, retain, topic }: Underway, dup: boolean): void {
-    const payload = Buffer.from(String(number))
+    const payload = Payload.of(number)
     if (released) this.connection?.send(ack("PubRel", packetId))
     else this.connection?.send({ _tag: "Publish", topic, payload, qos, retain, dup, packetId, properties: undefined })
   }

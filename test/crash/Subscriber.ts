@@ -3,6 +3,7 @@
  */
 import type { Packet } from "../../src/protocol/Packet.ts"
 import { Connection, SHUTTING_DOWN, type Version } from "./Connection.ts"
+import * as Payload from "./Payload.ts"
 import { ack } from "./Publisher.ts"
 
 export class Subscriber {
@@ -87,7 +88,7 @@ export class Subscriber {
   }
 
   private note(topic: string, payload: Uint8Array): void {
-    const number = Number(Buffer.from(payload).toString())
+    const number = Payload.numberIn(payload)
     this.count++
     const numbers = this.received.get(topic)
     if (numbers === undefined) this.received.set(topic, [number])

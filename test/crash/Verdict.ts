@@ -1,6 +1,7 @@
 /**
  * What was promised, held against what arrived.
  */
+import { DatabaseSync } from "node:sqlite"
 import type { Publisher } from "./Publisher.ts"
 import type { Subscriber } from "./Subscriber.ts"
 
@@ -45,3 +46,14 @@ export const judgeRetained = (
     const found = retained.get(`retained/${clientId}`)?.at(-1)
     return last === found ? [] : [`retained/${clientId} is ${found}, and ${last} was acknowledged`]
   })
+
+/** Throws when a copy of the store is damaged. */
+export const checkCopy = (file: string): void => {
+  const database = new DatabaseSync(file)
+  try {
+    const [verdict] = Object.values(database.prepare("PRAGMA integrity_check(1)").get() ?? {})
+    if (verdict !== "ok") throw new Error(`The copy is damaged: ${verdict}`)
+  } finally {
+    database.close()
+  }
+}

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { execFile, spawn } from "node:child_process"
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { promisify } from "node:util"
@@ -35,11 +35,16 @@ const consumerConfig = {
   files: ["consumer.ts"]
 }
 
+/** What is installed there comes first: a Node too, when it has been. */
+const programOptions = (directory: string) => ({
+  cwd: directory,
+  env: { ...environment(), PATH: `${join(directory, "node_modules/.bin")}:${process.env.PATH}` }
+})
+
 /** Starts the installed program and waits for the line that says where it listens. */
 const startBroker = async (directory: string) => {
-  const program = spawn(join(directory, "node_modules/.bin/effect-mqtt"), ["broker", "--port", "0"], {
-    cwd: directory,
-    env: environment(),
+  const program = spawn("effect-mqtt", ["broker", "--port", "0"], {
+    ...programOptions(directory),
     stdio: ["ignore", "pipe", "pipe"]
   })
   const exit = new Promise<number | null>((done) => program.once("exit", (code) => done(code)))
@@ -54,7 +59,7 @@ const startBroker = async (directory: string) => {
     program.stderr.on("data", look)
     program.once("exit", () => failed(new Error(`The program ended before it listened:\n${output}`)))
   })
-  return { port, exit, end: (signal: NodeJS.Signals) => program.kill(signal) }
+  return { port, exit, end: (signal: NodeJS.Signals) => program.kill(signal), output: () => output }
 }
 
 /** The thread that writes the store is found and runs in the package too: a message survives the broker's death. */
@@ -67,11 +72,9 @@ const checkDurability = async (directory: string) => {
   const publisher = await Mqtt.connectAsync(`mqtt://127.0.0.1:${first.port}`)
   await publisher.publishAsync("kept", "through a crash", { qos: 1 })
   await publisher.endAsync()
-  const { stdout } = await run(join(directory, "node_modules/.bin/effect-mqtt"), ["backup", "copy.db"], {
-    cwd: directory,
-    env: environment()
-  })
+  const { stdout } = await run("effect-mqtt", ["backup", "copy.db"], programOptions(directory))
   assert.match(stdout, /copied \d+ bytes to copy\.db/)
+  await rm(join(directory, "copy.db"))
   first.end("SIGKILL")
   await first.exit
   const second = await startBroker(directory)
@@ -81,6 +84,18 @@ const checkDurability = async (directory: string) => {
   await again.endAsync()
   second.end("SIGTERM")
   assert.strictEqual(await second.exit, 0)
+  assert.notInclude(second.output(), "Warning")
+}
+
+/** On the oldest Node that the package says it runs on. */
+const checkOldestNode = async (directory: string) => {
+  const { engines } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { engines: { node: string } }
+  const oldest = engines.node.replace(">=", "")
+  const install = ["install", "--prefer-offline", "--no-audit", "--no-fund", `node@${oldest}`]
+  await run("npm", install, { cwd: directory, env: environment() })
+  const { stdout } = await run("node", ["--version"], programOptions(directory))
+  assert.isTrue(stdout.startsWith(`v${oldest}.`), stdout)
+  await checkDurability(directory)
 }
 
 describe("the package", () => {
@@ -123,6 +138,7 @@ describe("the package", () => {
       assert.strictEqual(await broker.exit, 0)
 
       await checkDurability(directory)
+      await checkOldestNode(directory)
     } finally {
       await rm(directory, { recursive: true, force: true })
     }

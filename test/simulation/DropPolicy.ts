@@ -22,6 +22,8 @@ const isLegal = (world: World, core: CoreState, { clientId, qos, reason, topic }
     case "queue-full": {
       if (session === undefined) return false
       const { queue } = session
+      // The oldest was dropped while it was only in the store: that is told when it is read.
+      if (config.queueOverflow === "drop-oldest" && queue.stored !== undefined) return true
       // Under this policy the oldest was taken out before it was counted as dropped.
       const shifted = config.queueOverflow === "drop-oldest" ? 1 : 0
       const longest = queue.length + shifted >= config.queueMessagesMax
@@ -35,6 +37,10 @@ const isLegal = (world: World, core: CoreState, { clientId, qos, reason, topic }
       return profile?.maximumPacketSize !== undefined
     case "expired":
       return true
+    case "not-retained": {
+      const full = core.retained.size >= config.retainedMessagesMax
+      return full || core.retainedBytes + frameBytesMax(world) > config.retainedBytesMax || core.journal.refusing
+    }
     case "offline":
       // A group none of whose members can have it; another group of that topic may have members.
       return clientId === "" && world.scenario.profiles.some(({ filters }) => filters.some(isShared))

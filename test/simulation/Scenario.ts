@@ -42,6 +42,8 @@ export interface Scenario {
   readonly config: CoreConfig.CoreConfig
   /** False: the broker's memory mode. */
   readonly journal: boolean
+  /** The store is asked for the middle of long queues. */
+  readonly pages: boolean
   /** Somebody listens to every kind of event. */
   readonly events: boolean
   readonly hooks: boolean
@@ -78,7 +80,7 @@ export const scenarioOf = (seed: number, steps: number | undefined): Scenario =>
   const count = random.between(2, 6)
   const sharing = random.pick([0.1, 0.1, 0.1, 0.1, 0.1, 0.7])
   for (let index = 0; index < count; index++) profiles.push(profileOf(random, index, config, longWaits, sharing))
-  return {
+  const scenario = {
     seed,
     steps: steps ?? random.between(DEFAULT_STEPS / 2, (DEFAULT_STEPS * 3) / 2),
     config,
@@ -95,7 +97,18 @@ export const scenarioOf = (seed: number, steps: number | undefined): Scenario =>
     lateIds: random.chance(0.2),
     profiles
   }
+  const pages = journal && random.chance(0.6)
+  const paging = pages ? pagingConfigOf(random, config) : config
+  const workPerTurnMax = random.pick([1, 3, 20, 100_000, 100_000, 100_000])
+  return { ...scenario, pages, config: { ...paging, workPerTurnMax } }
 }
+
+/** Little memory for queues: most have a part that is only in the store. */
+const pagingConfigOf = (random: Random, config: CoreConfig.CoreConfig): CoreConfig.CoreConfig => ({
+  ...config,
+  queueMemoryBytesMax: random.pick([600, 1_500, 5_000, 1_000_000]),
+  queuesMemoryBytesMax: random.pick([1_000, 1_000_000_000, 1_000_000_000])
+})
 
 /** Half of the runs have room for everything; the others have limits that are reached. */
 const configOf = (random: Random, longWaits: boolean): CoreConfig.CoreConfig => {

@@ -304,7 +304,8 @@ export class SessionLife {
     })
     for (const { after, publication } of this.retainedDue) {
       const at = this.retainedReceipts.get(publication.number) ?? 0
-      if (at < after && !this.isTooLarge(publication)) missing.push(publication)
+      // The hook may have refused it for this subscription alone.
+      if (at < after && !publication.denied && !this.isTooLarge(publication)) missing.push(publication)
     }
     return missing
   }

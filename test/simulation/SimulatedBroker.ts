@@ -159,9 +159,12 @@ export class SimulatedBroker {
   /** One turn of the shell; whether it did anything. */
   turn(): boolean {
     const { core } = this
-    let busy = core.asks.length > 0
+    this.call((each) => each.turn(this.world.now))
+    let busy = core.asks.length > 0 || core.unfinished
     this.asks.push(...core.asks.splice(0))
     this.store.take(core)
+    if (core.pageRequests.length > 0) busy = true
+    this.store.wish(core)
     const { closes, dirty, readingChanges } = core
     for (const connection of dirty.splice(0)) {
       this.flush(connection.driver as Link) // put there by `open`
@@ -182,6 +185,7 @@ export class SimulatedBroker {
       busy = true
     }
     core.events.take()
+    for (const session of core.departing) core.depart(session)
     return busy
   }
 
@@ -214,7 +218,10 @@ export class SimulatedBroker {
 
   /** The store takes a step. */
   work(): void {
-    this.call((core) => this.store.work(core))
+    this.call((core) => {
+      this.store.work(core)
+      this.store.read(core)
+    })
     if (this.published.length === 0) return
     const { durable } = this.core.journal
     for (const { publication, sequence } of this.published) {
@@ -322,10 +329,10 @@ export class SimulatedBroker {
   }
 
   private makeCore(): BrokerCore {
-    const { config, events, hooks, journal } = this.world.scenario
+    const { config, events, hooks, journal, pages } = this.world.scenario
     // Full of rubbish, as the shell's buffers are.
     const allocate = (bytes: number) => new Uint8Array(bytes).fill(0xee)
-    const core = new BrokerCore({ config, journal, idSeed: "seed", allocate })
+    const core = new BrokerCore({ config, journal, pages, idSeed: "seed", allocate })
     for (const tag of events ? tags : (["MessageDropped", "ProtocolFailure", "SessionRemoved"] as const))
       core.events.want(tag, true)
     if (hooks) {

@@ -4,7 +4,8 @@
  */
 import type { BrokerCore } from "../../src/core/BrokerCore.ts"
 import type { Batch } from "../../src/core/Journal.ts"
-import type { StoredMessage, StoreOperation } from "../../src/core/StoreOperation.ts"
+import type { PageRequest } from "../../src/core/PageRequest.ts"
+import type { PutOutgoing, StoredMessage, StoreOperation } from "../../src/core/StoreOperation.ts"
 import { MemoryStore } from "../../src/storage/MemoryStorage.ts"
 import type { World } from "./World.ts"
 
@@ -17,6 +18,7 @@ export class SimulatedStore {
   stalled = false
   private readonly world: World
   private batch: Batch | undefined = undefined
+  private pageRequests: Array<PageRequest> = []
   private applied = false
   /** What the core was told last. */
   private reported: StoreState = "ok"
@@ -26,7 +28,31 @@ export class SimulatedStore {
   }
 
   get idle(): boolean {
-    return this.batch === undefined
+    return this.batch === undefined && this.pageRequests.length === 0
+  }
+
+  /** Takes what the core wishes to be read. */
+  wish(core: BrokerCore): void {
+    this.pageRequests.push(...core.pageRequests.splice(0))
+  }
+
+  /** Answers one wish, if it can. */
+  read(core: BrokerCore): void {
+    const { pageRequests, world } = this
+    if (
+      pageRequests.length === 0 ||
+      this.stalled ||
+      this.state === "failed" ||
+      (!world.calm && world.random.chance(0.3))
+    )
+      return
+    const at = world.random.between(0, pageRequests.length - 1)
+    const request = pageRequests[at]!
+    if (request.sequence > core.journal.durable) return
+    pageRequests.splice(at, 1)
+    const records = this.memory.queued(request)
+    world.trace(() => `store reads ${records.length} messages for ${request.clientId} behind ${request.after}`)
+    core.pageRead(request, records.map(detach) as Array<PutOutgoing>, world.now) // copies of the same kind
   }
 
   /** Takes what was journalled, unless it is busy. */
@@ -70,6 +96,7 @@ export class SimulatedStore {
       this.apply(this.batch)
     }
     this.batch = undefined
+    this.pageRequests = []
     this.memory.sequence = 0
     this.reported = "ok"
   }

@@ -4,11 +4,19 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { SessionImage } from "../../src/core/SessionImage.ts"
 import * as SessionJson from "../../src/storage/SessionJson.ts"
+import { random } from "../fixtures/random.ts"
 
 const NOW = 1_700_000_000_000
-const limits = { charactersMax: 100_000, topicLevelsMax: 20 }
+const limits = {
+  charactersMax: 200_000,
+  topicLevelsMax: 20,
+  subscriptionsPerSessionMax: 10,
+  queueMessagesMax: 10,
+  userPropertiesMax: 4
+}
 
 /** As the manual prints it, comments, trailing comma and an incoming state of 3 included. */
 const sample = `{
@@ -39,7 +47,7 @@ const sample = `{
 }]
 }`
 
-const decode = (text: string) => SessionJson.decode(text, limits, NOW)
+const decode = (text: string) => Effect.catchTag(SessionJson.decode(text, limits, NOW), "TooMany", Effect.die)
 
 const document = (): Record<string, unknown> => ({
   ClientId: "a",
@@ -57,6 +65,15 @@ const message = (fields: Record<string, unknown>): Record<string, unknown> => ({
   Retain: false,
   PacketId: 1,
   State: 8,
+  ...fields
+})
+
+const will = (fields: Record<string, unknown>): Record<string, unknown> => ({
+  Topic: "w",
+  Payload: "",
+  QoS: 0,
+  Retain: false,
+  Delay: 0,
   ...fields
 })
 
@@ -109,7 +126,8 @@ const full: SessionImage = {
       receivedAt: NOW,
       expiresAt: NOW + 30_000,
       state: 1,
-      subscriptionIdentifiers: [7]
+      subscriptionIdentifiers: [7],
+      sharedFilter: "$share/g/t/#"
     }
   ],
   will: {
@@ -216,7 +234,7 @@ describe("what 3.1.1 cannot say", () => {
 })
 
 /** Each changes a good document in one place, which the error names. */
-const faults: ReadonlyArray<readonly [what: string, path: string, change: object, code?: 601]> = [
+const faults: ReadonlyArray<readonly [what: string, path: string, change: object, code?: 601 | undefined]> = [
   ["no client id", "ClientId", { ClientId: undefined }],
   ["an empty client id", "ClientId", { ClientId: "" }],
   ["a client id that cannot travel", "ClientId", { ClientId: "a\u0000" }],
@@ -279,7 +297,65 @@ const faults: ReadonlyArray<readonly [what: string, path: string, change: object
     { OutgoingMessages: [message({ State: 3, Properties: { ResponseTopic: "#" } })] },
     601
   ],
-  ["a wrong will", "Will.Topic", { Will: { Topic: "#", Payload: "", QoS: 0, Retain: false, Delay: 0 } }, 601],
+  ["a wrong will", "Will.Topic", { Will: will({ Topic: "#" }) }, 601],
+  [
+    "a will with a wrong response topic",
+    "Will.Properties.ResponseTopic",
+    { Will: will({ Properties: { ResponseTopic: "+" } }) },
+    601
+  ],
+  ["a will that lasts for ever", "Will.Delay", { Will: will({ Delay: 1e300 }) }],
+  ["a will to the server's own topics", "Will.Topic", { Will: will({ Topic: "$SYS/x" }) }],
+  ["a message to them", "IncomingMessages[0].Topic", { IncomingMessages: [message({ Topic: "$SYS/x" })] }],
+  [
+    "more correlation data than a packet can have",
+    "OutgoingMessages[0].Properties.CorrelationData",
+    { OutgoingMessages: [message({ State: 3, Properties: { CorrelationData: "00".repeat(65_536) } })] }
+  ],
+  [
+    "a shared subscription with No Local",
+    "Subscriptions[0].NoLocal",
+    { Subscriptions: [{ Topic: "$share/g/t", QoS: 1, NoLocal: true }] }
+  ],
+  ...(
+    [
+      ["a wrong filter that a message came by", "$share/g/#/x", 601],
+      ["one that is not shared", "A", undefined],
+      ["one that does not match", "$share/g/B", undefined]
+    ] as const
+  ).map(
+    ([what, SharedFilter, code]) =>
+      [
+        what,
+        "OutgoingMessages[0].SharedFilter",
+        { OutgoingMessages: [message({ State: 3, SharedFilter })] },
+        code
+      ] as const
+  ),
+  [
+    "a shared filter of an incoming message",
+    "IncomingMessages[0].SharedFilter",
+    { IncomingMessages: [message({ SharedFilter: "$share/g/A" })] }
+  ],
+  ["a client id that is half a character", "ClientId", { ClientId: "\ud800" }],
+  ["a user name that is half a character", "UserName", { UserName: "\udc00x" }],
+  ["a topic that is", "IncomingMessages[0].Topic", { IncomingMessages: [message({ Topic: "a\udfff" })] }, 601],
+  ["a filter that is", "Subscriptions[0].Topic", { Subscriptions: [{ Topic: "\ud83d", QoS: 0 }] }, 601],
+  ["a message id above all", "IncomingMessages[0].MessageId", { IncomingMessages: [message({ MessageId: 2 ** 53 })] }],
+  ["no message id", "IncomingMessages[0].MessageId", { IncomingMessages: [message({ MessageId: -1 })] }],
+  ["an expiry of nothing", "SessionExpiryInterval", { SessionExpiryInterval: 0 }],
+  ["an expiry above all", "SessionExpiryInterval", { SessionExpiryInterval: 2 ** 32 }],
+  ["an instant beyond all time", "OutgoingMessages[0].ExpiresAt", { OutgoingMessages: [message({ ExpiresAt: 1e17 })] }],
+  [
+    "a subscription identifier of 0",
+    "OutgoingMessages[0].SubscriptionIdentifiers[1]",
+    { OutgoingMessages: [message({ State: 3, SubscriptionIdentifiers: [1, 0] })] }
+  ],
+  [
+    "half a user property",
+    "OutgoingMessages[0].Properties.UserProperties[0][1]",
+    { OutgoingMessages: [message({ State: 3, Properties: { UserProperties: [["k"]] } })] }
+  ],
   [
     "a property of another packet",
     "OutgoingMessages[0].Properties.TopicAlias",
@@ -309,19 +385,55 @@ describe("a document that is wrong", () => {
 
   it.effect("names a key that every object has as what it is: an unknown field", () =>
     Effect.gen(function* () {
-      const text = JSON.stringify(document()).replace("{", '{"__proto__":{"UserName":"x"},')
-      assert.strictEqual((yield* Effect.flip(decode(text))).path, "__proto__")
+      const good = JSON.stringify(document())
+      for (const [text, path] of [
+        [good.replace("{", '{"__proto__":{"UserName":"x"},'), "__proto__"],
+        [good.replace('"State":8', '"__proto__":{"State":8}'), "IncomingMessages[0].__proto__"],
+        [good.replace('"QoS":1', '"QoS":1,"constructor":{"prototype":{}}'), "Subscriptions[0].constructor"]
+      ] as const) {
+        assert.strictEqual((yield* Effect.flip(decode(text))).path, path)
+      }
+      assert.isFalse("UserName" in {})
     })
   )
 
-  it.effect("100 MB are refused before they are looked at, and a deep nest does no harm", () =>
+  it.effect("has a number that JSON can say and nothing can be", () =>
     Effect.gen(function* () {
-      const huge = yield* Effect.flip(decode(`"${"x".repeat(100_000_000)}"`))
-      assert.include(huge.message, "more than 100000 characters")
-      const deep = yield* Effect.flip(decode(`{"ClientId":"a","Deep":${"[".repeat(40_000)}${"]".repeat(40_000)}}`))
-      assert.strictEqual(deep._tag, "InvalidSessionJson")
+      for (const number of ["1e400", "-1e400", "1e-400", "9".repeat(400)]) {
+        const text = JSON.stringify(document()).replace('"PacketId":1', `"PacketId":${number}`)
+        assert.strictEqual((yield* Effect.flip(decode(text))).path, "IncomingMessages[0].PacketId", number)
+      }
     })
   )
+
+  it.effect("100 MB are refused before they are looked at", () =>
+    Effect.gen(function* () {
+      const huge = yield* Effect.flip(decode(`"${"x".repeat(100_000_000)}"`))
+      assert.include(huge.message, "more than 200000 characters")
+    })
+  )
+
+  const pairs = Array.from({ length: 5 }, () => ["k", "v"])
+  const lists: ReadonlyArray<readonly [limit: SessionJson.TooMany["limit"], path: string, change: object]> = [
+    ["subscriptionsPerSessionMax", "Subscriptions", { Subscriptions: Array.from({ length: 11 }, () => 1) }],
+    ["receiveMaximum", "IncomingMessages", { IncomingMessages: Array.from({ length: 65_536 }, () => 1) }],
+    ["queueMessagesMax", "OutgoingMessages", { OutgoingMessages: Array.from({ length: 65_546 }, () => 1) }],
+    [
+      "userPropertiesMax",
+      "OutgoingMessages[1].Properties.UserProperties",
+      { OutgoingMessages: [message({ State: 3 }), message({ Properties: { UserProperties: pairs } })] }
+    ],
+    ["userPropertiesMax", "Will.Properties.UserProperties", { Will: will({ Properties: { UserProperties: pairs } }) }]
+  ]
+  for (const [limit, path, change] of lists) {
+    it.effect(`a list beyond ${limit} is not looked at: ${path}`, () =>
+      Effect.gen(function* () {
+        const text = JSON.stringify({ ...document(), ...change })
+        const error = yield* Effect.flip(SessionJson.decode(text, limits, NOW))
+        assert.deepInclude(error, { _tag: "TooMany", limit, path })
+      })
+    )
+  }
 
   it.effect("is not quoted: what is in it are others' secrets", () =>
     Effect.gen(function* () {
@@ -339,11 +451,45 @@ describe("a document that is wrong", () => {
 
   it.effect("a session that would be longer than what can be loaded is not written", () =>
     Effect.gen(function* () {
-      const payload = new Uint8Array(60_000)
+      const payload = new Uint8Array(120_000)
       const error = yield* Effect.flip(
         SessionJson.encode({ ...full, incoming: [{ ...full.incoming[0]!, payload }] }, limits)
       )
       assert.include(error.message, "sessionJsonCharactersMax")
+    })
+  )
+})
+
+describe("a document that is damaged anywhere", () => {
+  const scraps = ['"', "{", "}", "[", "]", ",", ":", "\\", "//", "\n", "null", "-1", "1e999", "0.5", '"__proto__":']
+  const source = random(7)
+  const pick = <A>(from: ReadonlyArray<A>): A => from[source.below(from.length)]!
+
+  /** Its text with one to three of its words lost, replaced or moved. */
+  const damaged = (words: ReadonlyArray<string>): string => {
+    const left = [...words]
+    for (let count = 1 + source.below(3); count > 0; count--) {
+      const at = source.below(left.length)
+      left.splice(at, source.below(2), ...(source.below(3) === 0 ? [] : [pick([pick(scraps), pick(words)])]))
+    }
+    return left.join("")
+  }
+
+  it.effect("is refused with a typed error, or is another session that is written and read as it is", () =>
+    Effect.gen(function* () {
+      const words = (yield* SessionJson.encode(full, limits)).match(/"[^"]*"|-?\d+|[{}[\],:]|true|false/g)!
+      let [taken, refused] = [0, 0]
+      for (let round = 0; round < 4_000; round++) {
+        const text = damaged(words)
+        const image = yield* Effect.option(SessionJson.decode(text, limits, NOW)) // a defect is none
+        if (Option.isNone(image)) refused++
+        else {
+          taken++
+          assert.deepStrictEqual(yield* decode(yield* SessionJson.encode(image.value, limits)), image.value, text)
+        }
+      }
+      assert.isAbove(taken, 20)
+      assert.isAbove(refused, 3_000)
     })
   )
 })

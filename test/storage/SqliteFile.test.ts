@@ -5,11 +5,22 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { execFileSync } from "node:child_process"
-import { chmodSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { StorageErrorReason } from "../../src/storage/BrokerStorage.ts"
+import { type DatabaseOptions, SqliteDatabase } from "../../src/storage/SqliteDatabase.ts"
 import * as SqliteFailure from "../../src/storage/SqliteFailure.ts"
 import * as SqliteSchema from "../../src/storage/SqliteSchema.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
@@ -36,6 +47,18 @@ const change = (file: string, body: (database: DatabaseSync) => void): void => {
   const database = new DatabaseSync(file)
   body(database)
   database.close()
+}
+
+/** What comes of opening it in a process that may not write everything, as root may. */
+const openedByAnother = (options: DatabaseOptions): string => {
+  const root = fileURLToPath(new URL("../..", import.meta.url))
+  const program = `
+    if (process.getuid?.() === 0) { process.setgid(65534); process.setuid(65534) }
+    const { SqliteDatabase } = await import(${JSON.stringify(join(root, "src/storage/SqliteDatabase.ts"))})
+    const { toError } = await import(${JSON.stringify(join(root, "src/storage/SqliteStorage.ts"))})
+    try { new SqliteDatabase(${JSON.stringify(options)}).begin(1); console.log("opened") }
+    catch (error) { console.log(toError("", error).reason._tag) }`
+  return execFileSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8" }).trim()
 }
 
 interface Case {
@@ -97,6 +120,33 @@ const cases: ReadonlyArray<Case> = [
     spoil: (file) => change(file, (database) => database.exec("UPDATE chunk SET entries = x'0102' WHERE first = 1"))
   },
   {
+    title: "a directory",
+    tag: "StorageForeign",
+    words: /EISDIR.*\. Name another place/s,
+    spoil: (file) => {
+      rmSync(file)
+      mkdirSync(file)
+    }
+  },
+  {
+    title: "a file whose lock cannot be one",
+    tag: "StorageForeign",
+    words: /-lock.*Name another place, or move it away/s,
+    spoil: (file) => {
+      rmSync(`${file}-lock`)
+      mkdirSync(`${file}-lock`)
+    }
+  },
+  {
+    title: "a file whose reserve cannot be one",
+    tag: "StorageForeign",
+    words: /-reserve.*Name another place, or move it away/s,
+    spoil: (file) => {
+      rmSync(`${file}-reserve`)
+      mkdirSync(`${file}-reserve`)
+    }
+  },
+  {
     title: "the rest of a database that is gone",
     tag: "StorageCorrupt",
     words: /gone or empty, but .*-wal/,
@@ -113,12 +163,13 @@ describe("SqliteStorage does not start on", () => {
       Effect.gen(function* () {
         const file = yield* filled(yield* directory)
         spoil(file)
-        const before = tag === "StorageCorrupt" ? "" : readFileSync(file, "latin1")
+        const read = () => (statSync(file).isDirectory() ? "a directory" : readFileSync(file, "latin1"))
+        const before = tag === "StorageCorrupt" ? "" : read()
         const reason = yield* reasonOf(file)
         assert.strictEqual(reason._tag, tag, reason.message)
         assert.match(reason.message, words)
         assert.include(reason.message, file)
-        if (tag !== "StorageCorrupt") assert.strictEqual(readFileSync(file, "latin1"), before)
+        if (tag !== "StorageCorrupt") assert.strictEqual(read(), before)
       })
     )
   }
@@ -136,31 +187,57 @@ describe("SqliteStorage does not start on", () => {
     })
   )
 
-  it.live("a file that it may not write", () =>
+  it.live("a store that another broker uses under another name", () =>
     Effect.gen(function* () {
       const path = yield* directory
       const file = yield* filled(path)
-      chmodSync(path, 0o755)
-      for (const name of [file, `${file}-lock`, `${file}-reserve`]) chmodSync(name, 0o644)
-      if (process.getuid?.() !== 0) {
-        chmodSync(file, 0o444)
-        assert.strictEqual((yield* reasonOf(file))._tag, "StorageReadOnly")
-        return
-      }
-      // Root may write everything: somebody else tries. The lock is let out of it, or that would be refused first.
-      for (const name of [path, `${file}-lock`, `${file}-reserve`]) chmodSync(name, 0o777)
-      const root = fileURLToPath(new URL("../..", import.meta.url))
-      const program = `
-        process.setgid(65534); process.setuid(65534)
-        const { SqliteDatabase } = await import(${JSON.stringify(join(root, "src/storage/SqliteDatabase.ts"))})
-        const { of } = await import(${JSON.stringify(join(root, "src/storage/SqliteFailure.ts"))})
-        const options = { file: ${JSON.stringify(file)}, durability: "none", fileBytesMax: 0, logBytesMax: 1e6 }
-        try { new SqliteDatabase(options).begin(1); console.log("opened") }
-        catch (error) { console.log(of(error).kind) }`
-      const said = execFileSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8" })
-      assert.strictEqual(said.trim(), "read-only")
+      const link = join(path, "link.db")
+      symlinkSync(file, link)
+      yield* Effect.gen(function* () {
+        yield* open(link)
+        for (const name of [file, link]) assert.strictEqual((yield* reasonOf(name))._tag, "StorageLocked")
+      }).pipe(Effect.scoped)
+      assert.isAbove((yield* Effect.scoped(open(link))).length, 2_000)
     })
   )
+
+  it.live("a link that leads to itself", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      symlinkSync("b.db", join(path, "a.db"))
+      symlinkSync("a.db", join(path, "b.db"))
+      assert.match((yield* reasonOf(join(path, "a.db"))).message, /ELOOP/)
+    })
+  )
+
+  it.live("a place below a file", () =>
+    Effect.gen(function* () {
+      const file = yield* filled(yield* directory)
+      const reason = yield* reasonOf(join(file, "store.db"))
+      assert.strictEqual(reason._tag, "StorageForeign")
+      assert.match(reason.message, /Name another place/)
+    })
+  )
+
+  for (const suffix of ["", "-wal", "-shm"]) {
+    it.live(`a store whose file${suffix} it may not write`, () =>
+      Effect.gen(function* () {
+        const path = yield* directory
+        const file = join(path, "store.db")
+        // Somebody has it open, or there would be no log.
+        const options = { file, durability: "none", fileBytesMax: 0, logBytesMax: 1e6 } as const
+        const database = new SqliteDatabase(options)
+        yield* Effect.addFinalizer(() => Effect.sync(() => database.close()))
+        chmodSync(path, 0o777)
+        for (const name of readdirSync(path)) chmodSync(join(path, name), 0o666)
+        assert.strictEqual(openedByAnother(options), "opened")
+        for (const mode of [0o444, 0o000]) {
+          chmodSync(`${file}${suffix}`, mode)
+          assert.strictEqual(openedByAnother(options), "StorageReadOnly")
+        }
+      })
+    )
+  }
 })
 
 describe("SqliteStorage", () => {
@@ -174,6 +251,31 @@ describe("SqliteStorage", () => {
       const modes = ["", "-wal", "-shm", "-lock", "-reserve"].map((suffix) => statSync(`${file}${suffix}`).mode & 0o777)
       assert.deepStrictEqual(modes, [0o600, 0o600, 0o600, 0o600, 0o600])
       assert.strictEqual(statSync(path).mode & 0o777, 0o700)
+    })
+  )
+
+  it.live("makes the file that a symbolic link leads to, though it is not there yet", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      symlinkSync("real.db", join(path, "second.db"))
+      symlinkSync("second.db", join(path, "first.db"))
+      yield* Effect.scoped(open(join(path, "first.db")))
+      const made = readdirSync(path).filter((name) => statSync(join(path, name)).size > 0)
+      assert.includeMembers(made, ["real.db", "real.db-reserve"])
+      assert.notInclude(readdirSync(path), "first.db-lock")
+    })
+  )
+
+  it.live("lives under a name with spaces, signs and letters of any language", () =>
+    Effect.gen(function* () {
+      const file = join(yield* directory, " wörk 漢字 🦔 #?%20&'q\"= file:x?mode=ro.db")
+      yield* Effect.gen(function* () {
+        const store = yield* SqliteStorage.open({ file, durability: "none" })
+        yield* Stream.runDrain(store.load)
+        yield* store.commit([session("a")], 1)
+      }).pipe(Effect.scoped)
+      assert.isTrue(statSync(file).isFile())
+      assert.deepStrictEqual([...(yield* Effect.scoped(open(file)))], [session("a")])
     })
   )
 
@@ -222,12 +324,14 @@ describe("SqliteFailure.of", () => {
     [sqlite(8), "read-only"],
     [sqlite(1_032), "read-only"], // SQLITE_READONLY_DBMOVED
     [sqlite(5), "locked"],
+    [sqlite(14), "read-only"], // SQLITE_CANTOPEN
     [sqlite(11), "corrupt"],
     [sqlite(267), "corrupt"], // SQLITE_CORRUPT_VTAB
     [sqlite(26), "foreign"],
     [sqlite(778), "failed"], // SQLITE_IOERR_WRITE
     [system("ENOSPC"), "full"],
     [system("EACCES"), "read-only"],
+    [system("ENOTDIR"), "foreign"],
     [new TypeError("a bug"), "failed"],
     ["text", "failed"]
   ] as const) {

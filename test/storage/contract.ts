@@ -72,7 +72,7 @@ export const incoming = (clientId: string, packetId: number): PutIncoming => ({
 
 export const retained = (topic: string, messageId = 1): PutRetained => ({
   _tag: "PutRetained",
-  message: { ...message(messageId, topic), retain: true }
+  message: { ...message(messageId, topic), retain: true, origin: { clientId: "publisher", userName: "Jürgen" } }
 })
 
 const range = (first: number, last: number): Array<number> =>
@@ -341,6 +341,60 @@ const cases: ReadonlyArray<readonly [title: string, body: Effect.Effect<void, un
         2
       )
       assert.deepStrictEqual(yield* load, [session("a"), { ...outgoing("a", 3), packetId: 4, state: 3 }])
+    })
+  ],
+
+  [
+    "waiting messages can be asked for, in their order and piece by piece, if at all",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      const { queued } = storage
+      if (queued === undefined) {
+        console.log("This store cannot be asked for waiting messages: queues are whole in memory.")
+        return
+      }
+      yield* load
+      const shared = message(9_999)
+      yield* storage.commit([session("a"), session("b"), session("c")], 1)
+      for (const [index, first] of [1, 301, 601].entries()) {
+        const batch = range(first, first + 299).map((order) => outgoing("a", order))
+        yield* storage.commit([...batch, outgoing("b", first)], index + 2)
+      }
+      const both = ["a", "b"].map((name) => ({ ...outgoing(name, 901), message: shared }))
+      yield* storage.commit(both, 5)
+      const gone = range(290, 620)
+      yield* storage.commit(
+        gone.map((order) => ({ _tag: "RemoveOutgoing", clientId: "a", order }) as const),
+        6
+      )
+      yield* storage.commit([{ _tag: "SetOutgoing", clientId: "a", order: 2, packetId: 7, state: 2 }], 7)
+      const ask = Effect.fnUntraced(function* (clientId: string, after: number, through: number, bytesMax: number) {
+        const found: Array<PutOutgoing> = []
+        let pages = 0
+        for (let from = after; ; from = found.at(-1)!.order, pages++) {
+          const page = yield* queued({ clientId, after: from, through, bytesMax })
+          found.push(...page)
+          if (page.length === 0) return { found, pages }
+        }
+      })
+      const left = range(3, 900).filter((order) => !gone.includes(order))
+      const expected = [...left.map((order) => outgoing("a", order)), both[0]]
+      for (const bytesMax of [1, 3_000, 10_000_000]) {
+        const { found, pages } = yield* ask("a", 2, 901, bytesMax)
+        assert.deepStrictEqual(found, expected)
+        if (bytesMax === 1) assert.isAbove(pages, 1)
+      }
+      assert.deepStrictEqual((yield* ask("a", 280, 700, 10_000)).found, [
+        ...[...range(281, 289), ...range(621, 700)].map((order) => outgoing("a", order))
+      ])
+      assert.deepStrictEqual((yield* ask("a", 1, 2, 10_000)).found, [{ ...outgoing("a", 2), packetId: 7, state: 2 }])
+      assert.deepStrictEqual((yield* ask("b", 1, 2_000, 10_000)).found, [
+        outgoing("b", 301),
+        outgoing("b", 601),
+        both[1]
+      ])
+      for (const name of ["c", "nobody"]) assert.deepStrictEqual((yield* ask(name, 0, 2 ** 40, 10_000)).found, [])
+      assert.deepStrictEqual((yield* ask("a", 901, 2_000, 10_000)).found, [])
     })
   ],
 

@@ -1,7 +1,9 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { X509Certificate } from "node:crypto"
+import { createPrivateKey, X509Certificate } from "node:crypto"
+import { readFileSync } from "node:fs"
+import * as Tls from "node:tls"
 import * as Certificate from "../../src/transport/Certificate.ts"
 import * as ListenerConfig from "../../src/transport/ListenerConfig.ts"
 import * as TestCertificates from "./TestCertificates.ts"
@@ -93,6 +95,63 @@ describe("Certificate: stores", () => {
     })
   )
 
+  for (const [form, type] of [
+    ["PKCS#8", "pkcs8"],
+    ["the older form", "pkcs1"]
+  ] as const) {
+    it.effect(`a wrong password for a key in ${form} is 273, also when the padding happens to fit`, () =>
+      Effect.gen(function* () {
+        const protect = { format: "pem", cipher: "aes-128-cbc", passphrase: "right" } as const
+        const sslCertKey = createPrivateKey(server.keyPem)
+          .export({ ...protect, type })
+          .toString()
+        const store = { sslCertStore: server.certPem, sslCertKey }
+        assert.strictEqual(yield* subjectOf({ ...store, sslCertStorePassword: "right" }), "localhost")
+        /** What OpenSSL calls it: of a wrong password, one in 256 is not called a bad decrypt. */
+        const codeFor = (passphrase: string): unknown => {
+          try {
+            return createPrivateKey({ key: sslCertKey, format: "pem", passphrase })
+          } catch (error) {
+            return error instanceof Error && "code" in error ? error.code : error
+          }
+        }
+        const wrong = Array.from({ length: 10_000 }, (_, index) => `wrong ${index}`)
+        const rare = wrong.find((password) => codeFor(password) !== "ERR_OSSL_BAD_DECRYPT")
+        assert.isDefined(rare, "one in 256 is rare")
+        for (const sslCertStorePassword of ["wrong 0", "", rare!]) {
+          assert.deepInclude(yield* fails({ ...store, sslCertStorePassword }), { code: 273, why: "password" })
+        }
+      })
+    )
+  }
+
+  it.effect("a wrong password for a PFX without an authentication code is 273, whatever OpenSSL calls it", () =>
+    Effect.gen(function* () {
+      write("plain.pem", server.pem)
+      const args = ["pkcs12", "-export", "-nomac", "-in", "plain.pem", "-out", "nomac.pfx", "-passout", "pass:right"]
+      if (openssl(...args) === undefined) {
+        console.log("skipped: there is no openssl on the PATH that can leave the authentication code out")
+        return
+      }
+      const store = { sslCertStore: files.path("nomac.pfx") }
+      assert.strictEqual(yield* subjectOf({ ...store, sslCertStorePassword: "right" }), "localhost")
+      const bytes = readFileSync(store.sslCertStore)
+      const messageFor = (passphrase: string): string => {
+        try {
+          Tls.createSecureContext({ pfx: bytes, passphrase })
+          return ""
+        } catch (error) {
+          return error instanceof Error ? error.message : String(error)
+        }
+      }
+      const wrong = Array.from({ length: 10_000 }, (_, index) => `wrong ${index}`)
+      const rare = wrong.find((password) => messageFor(password) !== "bad decrypt")
+      for (const sslCertStorePassword of ["wrong 0", "", rare!]) {
+        assert.deepInclude(yield* fails({ ...store, sslCertStorePassword }), { code: 273, why: "password" })
+      }
+    })
+  )
+
   it.effect("a PFX that OpenSSL 3 refuses is 271, with the command that exports it again", () =>
     Effect.gen(function* () {
       write("legacy.pem", server.pem)
@@ -125,6 +184,7 @@ describe("Certificate: stores", () => {
     ["a JSON web key", { sslCertStore: Buffer.from('{"kty":"EC"}') }, "JWK"],
     ["PKCS#7", { sslCertStore: "-----BEGIN PKCS7-----\nMII\n-----END PKCS7-----" }, "PKCS#7"],
     ["nonsense", { sslCertStore: Buffer.from("hello") }, "no kind of store"],
+    ["a damaged key", { sslCertKey: server.keyPem.replace("MII", "AAA") }, "private key cannot be read"],
     ["a damaged PFX", { sslCertStoreType: 3, sslCertStore: pfx.subarray(0, 500) }, "not a PFX"],
     ["a missing file", { sslCertStore: "/nowhere/at/all.pfx" }, "there is no such file"]
   ]

@@ -26,6 +26,20 @@ describe("SocketErrno", () => {
     })
   }
 
+  it("has every name that listening, accepting, connecting and looking up a host can fail with", () => {
+    // What the manual pages of bind, listen, accept, connect and getaddrinfo list for TCP, as Node names them.
+    const socket =
+      "EACCES EPERM EADDRINUSE EADDRNOTAVAIL EAFNOSUPPORT EAGAIN EWOULDBLOCK EALREADY EBADF ECONNABORTED " +
+      "ECONNREFUSED ECONNRESET EFAULT EHOSTDOWN EHOSTUNREACH EINPROGRESS EINTR EINVAL EISCONN EMFILE " +
+      "ENETDOWN ENETRESET ENETUNREACH ENFILE ENOBUFS ENODEV ENOMEM ENOPROTOOPT ENOSR ENOTCONN ENOTSOCK " +
+      "ENOTSUP EOPNOTSUPP EPIPE EPROTO EPROTONOSUPPORT EPROTOTYPE ETIMEDOUT ENONET ECANCELED"
+    const resolver = Array.from(getSystemErrorMap().values(), ([name]) => name).filter((name) => /^EAI_/.test(name))
+    const elsewhere = ["EAI_OVERFLOW", "EAI_SERVICE"] // of service names, and we give numbers
+    for (const name of [...socket.split(" "), ...resolver, "ENOTFOUND"]) {
+      assert.isTrue(SocketErrno.isErrno(name) || elsewhere.includes(name), name)
+    }
+  })
+
   it("a name that is not there is an invalid argument, and says its name", () => {
     assert.strictEqual(SocketErrno.codeOf("EWHATEVER"), 10_022)
     assert.strictEqual(SocketErrno.describe("EWHATEVER"), "EWHATEVER")

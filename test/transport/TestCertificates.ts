@@ -9,6 +9,7 @@ import { generateKeyPairSync } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Der from "../../src/transport/Der.ts"
 
 interface Key {
   readonly pem: string
@@ -48,6 +49,10 @@ export interface Wish {
   /** Days from now; default yesterday and in a month. */
   readonly from?: number
   readonly to?: number
+  /** Whom to ask for its status. */
+  readonly responder?: string
+  /** It may sign what such a responder answers. */
+  readonly signsStatus?: boolean
   /** Certificates with the same have the same key. */
   readonly keyName?: string
 }
@@ -55,8 +60,20 @@ export interface Wish {
 const days = (count: number): Date => new Date(Date.now() + count * 86_400_000)
 let serial = 0
 
-const extensions = ({ authority = false, hostNames = [] }: Wish) => [
+/** An extension that names a responder; forge has no form of its own for it. */
+const naming = (responder: string) => {
+  const access = Der.write(
+    Der.SEQUENCE,
+    Buffer.from("06082b06010505073001", "hex"),
+    Der.write(0x86, Buffer.from(responder))
+  )
+  return { id: "1.3.6.1.5.5.7.1.1", value: Der.write(Der.SEQUENCE, access).toString("latin1") }
+}
+
+const extensions = ({ authority = false, hostNames = [], responder, signsStatus = false }: Wish) => [
   { name: "basicConstraints", cA: authority },
+  ...(responder === undefined ? [] : [naming(responder)]),
+  ...(signsStatus ? [{ name: "extKeyUsage", "1.3.6.1.5.5.7.3.9": true }] : []),
   ...(hostNames.length === 0
     ? []
     : [

@@ -14,6 +14,8 @@ export interface TestHandler {
   readonly connections: Queue.Queue<Listener.TransportConnection>
   readonly failures: Queue.Queue<Listener.HandshakeFailure>
   readonly refusedHeaders: Queue.Queue<Listener.Peer>
+  /** What was told about the listener's own certificate. */
+  readonly doubts: Queue.Queue<string>
   /** Everything in the order in which it was told. */
   readonly log: Array<string>
   readonly certificates: Array<Listener.ClientCertificate>
@@ -26,6 +28,7 @@ export const make: (overrides?: Partial<Listener.ListenerHandler>) => Effect.Eff
     const connections = yield* Queue.unbounded<Listener.TransportConnection>()
     const failures = yield* Queue.unbounded<Listener.HandshakeFailure>()
     const refusedHeaders = yield* Queue.unbounded<Listener.Peer>()
+    const doubts = yield* Queue.unbounded<string>()
     const log: Array<string> = []
     const certificates: Array<Listener.ClientCertificate> = []
     const underway = new Set<string>()
@@ -40,6 +43,7 @@ export const make: (overrides?: Partial<Listener.ListenerHandler>) => Effect.Eff
         Queue.offerUnsafe(connections, connection)
       },
       acceptFailed: () => {},
+      certificateDoubtful: (description) => Queue.offerUnsafe(doubts, description),
       preparing: () => {
         log.push("preparing")
         const id = String(++ids)
@@ -59,7 +63,7 @@ export const make: (overrides?: Partial<Listener.ListenerHandler>) => Effect.Eff
       headerRefused: (peer) => Queue.offerUnsafe(refusedHeaders, peer),
       ...overrides
     }
-    return { handler, connections, failures, refusedHeaders, log, certificates, underway }
+    return { handler, connections, failures, refusedHeaders, doubts, log, certificates, underway }
   }
 )
 

@@ -8,26 +8,19 @@ import * as Tls from "node:tls"
 import type * as Listener from "../../src/transport/Listener.ts"
 import * as TestCertificates from "./TestCertificates.ts"
 import * as TestHandler from "./TestHandler.ts"
+import { ca, client, connect, listen, type Options, server, withCertificate } from "./TestTls.ts"
 
-const { ca, client, server } = TestCertificates.standard()
 const files = TestCertificates.folder()
 afterAll(() => files.remove())
 
-type TlsOptions = Partial<Extract<Listener.ListenerOptions, { readonly protocol: 1 }>>
-
-const listen = (test: TestHandler.TestHandler, options: TlsOptions = {}) =>
-  TestHandler.listen({ protocol: 1, sslCertStore: server.pem, ...options }, test)
-
-/** A TLS client; fails with the name of what went wrong. */
-const connect = (port: number, options: Tls.ConnectionOptions = {}) =>
-  Effect.acquireRelease(
-    Effect.callback<Tls.TLSSocket, string>((resume) => {
-      const socket = Tls.connect({ port, host: "127.0.0.1", ca: ca.certPem, ...options })
-      socket.on("error", (error: NodeJS.ErrnoException) => resume(Effect.fail(error.code ?? error.message)))
-      socket.once("secureConnect", () => resume(Effect.succeed(socket)))
-    }),
-    (socket) => Effect.sync(() => socket.destroy())
-  )
+/** The session of a connection, to be resumed by another. */
+const sessionWith = (port: number, options: Tls.ConnectionOptions) =>
+  Effect.callback<Buffer>((resume) => {
+    const socket = Tls.connect({ port, host: "127.0.0.1", ca: ca.certPem, ...options })
+    socket.on("error", () => {})
+    socket.once("session", (session) => resume(Effect.succeed(session)))
+    return Effect.sync(() => socket.destroy())
+  })
 
 const peerName = (socket: Tls.TLSSocket) => socket.getPeerCertificate().subject.CN
 
@@ -158,29 +151,6 @@ describe("TlsListener: settings", () => {
     )
   }
 
-  it.live("cipher suites by documented and by OpenSSL names; the key exchange of TLS 1.2 is in the name", () =>
-    Effect.gen(function* () {
-      const test = yield* TestHandler.make()
-      const sslEnabledCipherSuites = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;AES256-GCM-SHA384;TLS_AES_128_GCM_SHA256"
-      const listener = yield* listen(test, { sslEnabledCipherSuites })
-      yield* connect(listener.localPort)
-      yield* connect(listener.localPort, { maxVersion: "TLSv1.2" })
-      yield* connect(listener.localPort, { maxVersion: "TLSv1.2", ciphers: "AES256-GCM-SHA384" })
-      const seen = [1, 2, 3].map(() =>
-        Effect.map(Queue.take(test.connections), ({ tls }) => [tls!.cipher, tls!.keyExchange, tls!.cipherStrength])
-      )
-      assert.deepStrictEqual(yield* Effect.all(seen), [
-        ["TLS_AES_128_GCM_SHA256", "", 128],
-        ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE", 128],
-        ["AES256-GCM-SHA384", "RSA", 256]
-      ])
-      assert.match(
-        yield* Effect.flip(connect(listener.localPort, { maxVersion: "TLSv1.2", ciphers: "AES128-SHA" })),
-        /HANDSHAKE/
-      )
-    })
-  )
-
   it.live("groups and signature algorithms by documented names", () =>
     Effect.gen(function* () {
       const listener = yield* listen(yield* TestHandler.make(), {
@@ -194,10 +164,8 @@ describe("TlsListener: settings", () => {
     })
   )
 
-  const unsupported: ReadonlyArray<readonly [string, TlsOptions]> = [
+  const unsupported: ReadonlyArray<readonly [string, Options]> = [
     ["SSLEnabledProtocols", { sslEnabledProtocols: 60 }],
-    ["TLS_NONSENSE", { sslEnabledCipherSuites: "TLS_AES_128_GCM_SHA256;TLS_NONSENSE" }],
-    ["TLS_RSA_WITH_RC4_128_MD5", { sslEnabledCipherSuites: "TLS_RSA_WITH_RC4_128_MD5" }],
     ["ecdhe_nothing", { sslSupportedGroups: "ecdhe_nothing" }],
     ["sha9-rsa", { sslSignatureAlgorithms: "sha9-rsa" }],
     ["SSLKeyLogFile", { sslKeyLogFile: "/nowhere/at/all" }]
@@ -230,15 +198,20 @@ describe("TlsListener: settings", () => {
     })
   )
 
-  for (const reuseSSLSession of [true, false]) {
+  for (const [reuseSSLSession, version] of [
+    [true, "TLSv1.2"],
+    [false, "TLSv1.2"],
+    [true, "TLSv1.3"],
+    [false, "TLSv1.3"]
+  ] as const) {
     it.live(
-      `ReuseSSLSession ${reuseSSLSession}: a client ${reuseSSLSession ? "may" : "may not"} resume a session`,
+      `ReuseSSLSession ${reuseSSLSession}: a client on ${version} ${reuseSSLSession ? "may" : "may not"} resume`,
       () =>
         Effect.gen(function* () {
-          const test = yield* TestHandler.make()
-          const listener = yield* listen(test, { reuseSSLSession, sslEnabledProtocols: 3_072 })
-          const first = yield* connect(listener.localPort)
-          const second = yield* connect(listener.localPort, { session: first.getSession()! })
+          const listener = yield* listen(yield* TestHandler.make(), { reuseSSLSession })
+          const only = { minVersion: version, maxVersion: version }
+          const session = yield* sessionWith(listener.localPort, only)
+          const second = yield* connect(listener.localPort, { ...only, session })
           assert.strictEqual(second.isSessionReused(), reuseSSLSession)
         })
     )
@@ -338,8 +311,7 @@ describe("TlsListener: certificates", () => {
 })
 
 describe("TlsListener: client certificates", () => {
-  const asking: TlsOptions = { sslAuthenticateClients: true, sslClientCACerts: ca.certPem }
-  const withCertificate = (issued: TestCertificates.Issued) => ({ cert: issued.certPem, key: issued.keyPem })
+  const asking: Options = { sslAuthenticateClients: true, sslClientCACerts: ca.certPem }
 
   it.live("one that a known authority issued is accepted, its fields shown", () =>
     Effect.gen(function* () {
@@ -363,7 +335,7 @@ describe("TlsListener: client certificates", () => {
 
   const stranger = TestCertificates.issue({ commonName: "stranger", keyName: "client" })
   const expired = TestCertificates.issue({ commonName: "expired", issuer: ca, keyName: "client", from: -9, to: -2 })
-  const refusals: ReadonlyArray<readonly [string, Tls.ConnectionOptions, TlsOptions, 280 | 281, RegExp]> = [
+  const refusals: ReadonlyArray<readonly [string, Tls.ConnectionOptions, Options, 280 | 281, RegExp]> = [
     ["none", {}, {}, 281, /presented none/],
     ["one of an unknown issuer", withCertificate(stranger), {}, 280, /DEPTH_ZERO_SELF_SIGNED_CERT/],
     ["an expired one", withCertificate(expired), {}, 280, /CERT_HAS_EXPIRED/],
@@ -407,27 +379,58 @@ describe("TlsListener: client certificates", () => {
     })
   )
 
-  it.live("a revoked certificate is refused", () =>
+  /** An authority's list of what it has revoked; undefined: there is no openssl to make it. */
+  const revocations = (...revoked: ReadonlyArray<TestCertificates.Issued>): string | undefined => {
+    files.write("index.txt", "")
+    files.write("crlnumber", "01")
+    files.write("ca.pem", ca.certPem)
+    files.write("ca.key", ca.keyPem)
+    const settings = "database=index.txt\ncrlnumber=crlnumber\ndefault_md=sha256\ndefault_crl_days=5\n"
+    files.write("ca.cnf", `[ca]\ndefault_ca=d\n[d]\n${settings}`)
+    const authority = ["-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key"]
+    for (const { certPem } of revoked) {
+      files.openssl("ca", ...authority, "-revoke", files.write("revoked.pem", certPem))
+    }
+    const made = files.openssl("ca", ...authority, "-gencrl", "-out", "crl.pem")
+    if (made === undefined) console.log("skipped: there is no openssl on the PATH that makes revocation lists")
+    return made === undefined ? undefined : readFileSync(files.path("crl.pem"), "utf8")
+  }
+
+  it.live("a revoked certificate is refused, and others of its authority are not", () =>
     Effect.gen(function* () {
-      files.write("index.txt", "")
-      files.write("crlnumber", "01")
-      files.write("ca.pem", ca.certPem)
-      files.write("ca.key", ca.keyPem)
-      files.write("client.pem", client.certPem)
-      files.write(
-        "ca.cnf",
-        "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=crlnumber\ndefault_md=sha256\ndefault_crl_days=5\n"
-      )
-      const authority = ["-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key"]
-      const revoked = files.openssl("ca", ...authority, "-revoke", "client.pem")
-      if (revoked === undefined || files.openssl("ca", ...authority, "-gencrl", "-out", "crl.pem") === undefined) {
-        console.log("skipped: there is no openssl on the PATH that makes revocation lists")
-        return
-      }
+      const sslClientCRLs = revocations(client)
+      if (sslClientCRLs === undefined) return
       const test = yield* TestHandler.make()
-      const listener = yield* listen(test, { ...asking, sslClientCRLs: files.path("crl.pem") })
-      yield* connect(listener.localPort, withCertificate(client))
-      assert.match((yield* Queue.take(test.failures)).description, /CERT_REVOKED/)
+      const listener = yield* listen(test, { ...asking, sslClientCRLs })
+      yield* Effect.ignore(connect(listener.localPort, withCertificate(client)))
+      assert.deepInclude(yield* Queue.take(test.failures), { code: 280 })
+      assert.match(test.certificates[0]!.status, /CERT_REVOKED/)
+      const other = TestCertificates.issue({ commonName: "client-2", issuer: ca, keyName: "client" })
+      yield* connect(listener.localPort, withCertificate(other))
+      yield* Queue.take(test.connections)
     })
   )
+
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    it.live(
+      `one that is revoked while the listener runs is refused, also in a session that began before (${version})`,
+      () =>
+        Effect.gen(function* () {
+          const none = revocations()
+          const some = revocations(client)
+          if (none === undefined || some === undefined) return
+          const test = yield* TestHandler.make()
+          const listener = yield* listen(test, { ...asking, sslClientCRLs: none })
+          const only = { ...withCertificate(client), minVersion: version, maxVersion: version }
+          const session = yield* sessionWith(listener.localPort, only)
+          yield* Queue.take(test.connections)
+          yield* connect(listener.localPort, { ...only, session })
+          yield* Queue.take(test.connections)
+          const sslClientCACerts = ca.certPem
+          yield* listener.replaceCertificates!({ sslCertStore: server.pem, sslClientCACerts, sslClientCRLs: some })
+          yield* Effect.ignore(connect(listener.localPort, { ...only, session }))
+          assert.match((yield* Queue.take(test.failures)).description, /CERT_REVOKED/)
+        })
+    )
+  }
 })

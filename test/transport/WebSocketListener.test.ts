@@ -292,6 +292,73 @@ describe("WebSocketListener: data", () => {
     )
   }
 
+  /** Hears a connection that may gather so many bytes, until nothing limits it. */
+  const hearWithin = Effect.fnUntraced(function* (connection: Listener.TransportConnection, max: number) {
+    const limit: { bytes: number | undefined } = { bytes: max }
+    const heard = yield* TestHandler.hear(connection)
+    const { onClose, onData, onDrain } = connection.sink
+    connection.sink = {
+      onClose,
+      onData,
+      onDrain,
+      get gatheredBytesMax() {
+        return limit.bytes
+      }
+    }
+    return { ...heard, limit }
+  })
+  const headers = 4 * 1024
+  /** The beginning of a message of a megabyte. */
+  const begun = Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0])
+  const fragment = (index: number) => frame(index === 0 ? 2 : 0, "x".repeat(100), false)
+  const beginnings: ReadonlyArray<readonly [string, (bytes: number) => Buffer]> = [
+    ["in one frame", (bytes) => Buffer.concat([begun, Buffer.alloc(bytes)])],
+    ["in many", (bytes) => Buffer.concat(Array.from({ length: bytes / 100 }, (_, index) => fragment(index)))],
+    [
+      "behind whole messages",
+      (bytes) => Buffer.concat([...Array.from({ length: 9 }, () => frame(2, "whole")), begun, Buffer.alloc(bytes)])
+    ]
+  ]
+  for (const [what, beginning] of beginnings) {
+    it.live(`known failure 2: who sends more of a message than the sink lets be gathered is cut off, ${what}`, () =>
+      Effect.gen(function* () {
+        const test = yield* TestHandler.make()
+        const socket = yield* openRaw((yield* listen(test, { frameBytesMax: 2 * 1024 * 1024 })).localPort)
+        const connection = yield* Queue.take(test.connections)
+        const { ends } = yield* hearWithin(connection, 10_000)
+        // What comes in one piece with whole messages counts only from the next piece on.
+        yield* Effect.promise(() => new Promise((done) => socket.write(beginning(10_000 + headers), done)))
+        for (let sent = 0; sent < 1_000_000 && !socket.destroyed; sent += 20_000) {
+          yield* Effect.promise(() => new Promise((done) => socket.write(Buffer.alloc(20_000), done)))
+        }
+        assert.strictEqual(yield* Queue.take(ends), "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH")
+      })
+    )
+  }
+
+  it.live("what is within that, over any number of messages, is heard; and any message when nothing limits it", () =>
+    Effect.gen(function* () {
+      const test = yield* TestHandler.make()
+      const { socket } = yield* open(urlOf(yield* listen(test)))
+      const { bytes, ends, limit } = yield* hearWithin(yield* Queue.take(test.connections), 10_000)
+      let expected = 0
+      let length = 0
+      const arrive = Effect.suspend(() => Effect.map(Queue.take(bytes), (chunk) => (length += chunk.length))).pipe(
+        Effect.repeat({ until: () => length >= expected })
+      )
+      for (let count = 0; count < 50; count++) socket.send(Buffer.alloc(10_000))
+      expected = 500_000
+      yield* arrive
+      limit.bytes = undefined
+      socket.send(Buffer.alloc(10))
+      socket.send(Buffer.alloc(1_500_000))
+      expected = 2_000_010
+      yield* arrive
+      assert.strictEqual(length, expected)
+      assert.strictEqual(yield* Queue.size(ends), 0)
+    })
+  )
+
   it.live("a client that resets is an end with the name of the failure", () =>
     Effect.gen(function* () {
       const test = yield* TestHandler.make()

@@ -1,0 +1,139 @@
+/**
+ * What clients send, packet by packet: each to the module that handles it, in order, until the connection must wait.
+ *
+ * Owns how much of it is handled at once: a turn has a budget, and what is beyond it goes on in the next, one
+ * connection after the other, so that no client's input keeps the others' sockets waiting.
+ */
+import type { DecodedPublish } from "../protocol/Decoder.ts"
+import type { Packet } from "../protocol/Packet.ts"
+import { ProtocolError } from "../protocol/ProtocolError.ts"
+import * as Acknowledgement from "./Acknowledgement.ts"
+import * as Authenticating from "./Authenticating.ts"
+import * as Connecting from "./Connecting.ts"
+import type { CoreState } from "./CoreState.ts"
+import * as Disconnection from "./Disconnection.ts"
+import * as Frames from "./Frames.ts"
+import * as Output from "./Output.ts"
+import * as Publishing from "./Publishing.ts"
+import { PAUSED_BY_WORK, type ServerConnection } from "./ServerConnection.ts"
+import * as SlowConsumer from "./SlowConsumer.ts"
+import * as Subscriptions from "./Subscriptions.ts"
+
+/** Handles every packet that is complete, in order, until the connection must wait or ends. */
+export const proceed = (core: CoreState, connection: ServerConnection, now: number): void => {
+  const { decoder } = connection
+  const before = core.journal.sequence
+  const framed = core.events.frames !== "none"
+  const budget = budgetOf(core)
+  core.current = connection
+  while (!connection.holding && connection.waitsFor === 0) {
+    // Some 20 ms: the sockets of the others are looked at before this goes on.
+    if (core.work >= budget) {
+      defer(core, connection)
+      break
+    }
+    core.work++
+    const packet = decoder.next()
+    if (packet === undefined) {
+      if (decoder.error !== undefined) Disconnection.fail(core, connection, decoder.error, now)
+      break
+    }
+    if (framed) Frames.tell(core.events, connection, "received", packet)
+    handle(core, connection, packet, now)
+  }
+  core.current = undefined
+  if (core.journal.sequence !== before) Output.waitForRoom(core, connection)
+  SlowConsumer.boundAnswers(core, connection)
+}
+
+/** Nothing at all would be handled with a budget of 0. */
+const budgetOf = ({ config }: CoreState): number => Math.max(1, config.workPerTurnMax)
+
+const defer = (core: CoreState, connection: ServerConnection): void => {
+  if (connection.phase === "ending" || connection.phase === "closed") return
+  core.deferred.add(connection)
+  core.pause(connection, PAUSED_BY_WORK)
+}
+
+/** A new turn: what the one before left to do goes on. */
+export const proceedDeferred = (core: CoreState, now: number): void => {
+  core.work = 0
+  for (const connection of core.deferred) {
+    if (core.work >= budgetOf(core)) return
+    core.deferred.delete(connection)
+    core.unpause(connection, PAUSED_BY_WORK, now)
+    proceed(core, connection, now)
+  }
+}
+
+const handle = (core: CoreState, connection: ServerConnection, packet: Packet | DecodedPublish, now: number): void => {
+  const { session } = connection
+  if (session === undefined || connection.phase !== "connected") {
+    handleUnconnected(core, connection, packet, now)
+    return
+  }
+  switch (packet._tag) {
+    case "Publish":
+      // The decoder gives every PUBLISH as a DecodedPublish.
+      Publishing.publish(core, connection, session, packet as DecodedPublish, now)
+      return
+    case "PubAck":
+      Acknowledgement.pubAck(core, connection, session, packet, now)
+      return
+    case "PubRec":
+      Acknowledgement.pubRec(core, connection, session, packet, now)
+      return
+    case "PubRel":
+      Publishing.pubRel(core, connection, session, packet, now)
+      return
+    case "PubComp":
+      Acknowledgement.pubComp(core, connection, session, packet, now)
+      return
+    case "PingReq":
+      Output.send(core, connection, { _tag: "PingResp" })
+      return
+    case "Subscribe":
+      Subscriptions.subscribe(core, connection, session, packet, now)
+      return
+    case "Unsubscribe":
+      Subscriptions.unsubscribe(core, connection, session, packet, now)
+      return
+    case "Disconnect":
+      Disconnection.byClient(core, connection, packet, now)
+      return
+    default:
+      handleUnexpected(core, connection, packet, now)
+  }
+}
+
+const handleUnconnected = (
+  core: CoreState,
+  connection: ServerConnection,
+  packet: Packet | DecodedPublish,
+  now: number
+): void => {
+  if (connection.phase === "ending" || connection.phase === "closed") return
+  // During an authentication a client may also give up [MQTT-3.1.2-30].
+  if (packet._tag === "Disconnect" && connection.phase === "connecting") {
+    Disconnection.byClient(core, connection, packet, now)
+  } else handleUnexpected(core, connection, packet, now)
+}
+
+/** CONNECT, first or not, a step of authentication, or a packet that only a server sends. */
+const handleUnexpected = (
+  core: CoreState,
+  connection: ServerConnection,
+  packet: Packet | DecodedPublish,
+  now: number
+): void => {
+  if (packet._tag === "Connect") {
+    Connecting.connect(core, connection, packet, now)
+    return
+  }
+  if (packet._tag === "Auth") {
+    Authenticating.auth(core, connection, packet, now)
+    return
+  }
+  const error = new ProtocolError(0x82, `The broker does not expect ${packet._tag} here [MQTT-3.1.0-1].`)
+  Disconnection.fail(core, connection, error, now)
+}

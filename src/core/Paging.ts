@@ -1,0 +1,128 @@
+/**
+ * A queue far larger than memory: its middle waits in the store only, and is read back when its client takes it.
+ *
+ * Owns when messages are left to the store and when they are asked for. Only with a store that can be asked; what one
+ * session has in memory is bounded by `queueMemoryBytesMax` and what all have by `queuesMemoryBytesMax`, each roughly:
+ * a page that has been asked for comes on top. A message that comes back has a new message id, as after a restart.
+ * What expires in the store takes its place in the queue until it is read.
+ */
+import * as Topic from "../protocol/Topic.ts"
+import type { CoreState } from "./CoreState.ts"
+import type { MessageDropped } from "./CoreEvent.ts"
+import { Message } from "./Message.ts"
+import { Outgoing } from "./Outgoing.ts"
+import type { PageRequest } from "./PageRequest.ts"
+import type { Session } from "./Session.ts"
+import * as SessionJournal from "./SessionJournal.ts"
+import type { PutOutgoing } from "./StoreOperation.ts"
+import { TopicTree } from "./TopicTree.ts"
+
+/** A page has at least so many bytes, however little memory there is: below, reading would cost more than sending. */
+const PAGE_BYTES_MIN = 64 * 1024
+/** Bytes that one session may have in memory now. */
+const share = ({ config, queueMemory }: CoreState): number =>
+  queueMemory.bytes <= config.queuesMemoryBytesMax ? config.queueMemoryBytesMax : 0
+
+/** Called when a queue that the store knows has grown. */
+export const bound = (core: CoreState, session: Session): void => {
+  if (!core.pages) return
+  const { queue } = session
+  const bytesMax = share(core)
+  if (queue.memoryBytes > bytesMax && session.kept) queue.spill(bytesMax / 2, core.journal.sequence)
+}
+
+/** At the start: whether a waiting message stays in the store, counted only. */
+export const stays = (core: CoreState, session: Session, record: PutOutgoing): boolean => {
+  const { queue } = session
+  if (!core.pages || record.sharedFilter !== undefined) return false
+  const { stored } = queue
+  if (stored === undefined ? queue.head.memoryBytes < share(core) / 2 : stored.newest.length > 0) return false
+  queue.leave(record, 0)
+  return true
+}
+
+/** Asks for the next page when the head of the queue gets short and somebody takes it. */
+export const refill = (core: CoreState, session: Session): void => {
+  const { queue } = session
+  const { stored } = queue
+  if (stored === undefined || session.pageRequest !== undefined) return
+  if (session.connection === undefined && stored.dropped === 0) return
+  const least = Math.min(PAGE_BYTES_MIN, core.config.queueMemoryBytesMax / 2)
+  const bytesMax = Math.max(least, share(core) / 2)
+  if (queue.head.memoryBytes > bytesMax / 2) return
+  const { after, sequence, through } = stored
+  const request: PageRequest = { session, clientId: session.clientId, after, through, bytesMax, sequence }
+  session.pageRequest = request
+  core.pageRequests.push(request)
+}
+
+/** A message that was read and is not delivered. */
+export interface Unwanted {
+  readonly record: PutOutgoing
+  readonly reason: MessageDropped["reason"]
+}
+
+/**
+ * A page has been read: the oldest messages of those that are in the store, in order; none: there are no more. Returns
+ * those that are not in the queue now.
+ */
+export const pageRead = (
+  core: CoreState,
+  session: Session,
+  records: ReadonlyArray<PutOutgoing>,
+  now: number
+): ReadonlyArray<Unwanted> => {
+  const { queue } = session
+  const { stored } = queue
+  session.pageRequest = undefined
+  if (stored === undefined) return []
+  const isSubscribed = subscribedTopics(core, session)
+  const unwanted: Array<Unwanted> = []
+  for (const record of records) {
+    const { expiresAt, topic } = record.message
+    if (!queue.read(stored, record)) unwanted.push({ record, reason: "queue-full" })
+    else if (expiresAt !== 0 && now >= expiresAt) unwanted.push({ record, reason: "expired" })
+    else if (!isSubscribed(topic)) unwanted.push({ record, reason: "unsubscribed" })
+    else queue.head.push(restored(core, record))
+  }
+  return unwanted
+}
+
+/** The last page has been read and dealt with: the queue is whole in memory. */
+export const finish = (core: CoreState, session: Session): void => {
+  const { queue } = session
+  const { stored } = queue
+  if (stored === undefined) return
+  queue.join(stored)
+  // It was kept for what waited in the store only.
+  if (!session.kept) SessionJournal.removeSession(core, session)
+}
+
+/** A message of the store, as it is in a queue. */
+export const restored = (core: CoreState, record: PutOutgoing): Outgoing => {
+  const { order, qos, retain, sharedFilter, subscriptionIdentifiers } = record
+  const message = Message.fromStored(record.message)
+  core.sawMessageId(message.messageId)
+  const outgoing = new Outgoing(core.nextMessageId(), order, message, qos, retain, subscriptionIdentifiers)
+  outgoing.sharedFilter = sharedFilter
+  return outgoing
+}
+
+/**
+ * Where subscriptions are asked about again when a client comes back, what waited because of a refused one alone is
+ * dropped: of what was in the store then, when it is read.
+ */
+const subscribedTopics = (core: CoreState, session: Session): ((topic: string) => boolean) => {
+  if (!core.installed.subscribe || !core.config.recheckSubscriptions) return () => true
+  const filters = new TopicTree<Session, true>()
+  for (const filter of session.subscriptions.keys()) {
+    filters.set(Topic.parseShared(filter)?.filter ?? filter, session, true)
+  }
+  return (topic) => {
+    let found = false
+    filters.match(topic, () => {
+      found = true
+    })
+    return found
+  }
+}

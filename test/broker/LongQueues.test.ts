@@ -1,0 +1,115 @@
+/**
+ * A queue that outgrows memory, from socket to disk and back: the real broker on the real database.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import { join } from "node:path"
+import * as Broker from "../../src/broker/Broker.ts"
+import type { Packet } from "../../src/protocol/Packet.ts"
+import * as BrokerStorage from "../../src/storage/BrokerStorage.ts"
+import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
+import { directory } from "../storage/Directory.ts"
+import * as RawClient from "./RawClient.ts"
+import { brokerLayer, collect, port } from "./support.ts"
+
+const FOR_EVER = { sessionExpiryInterval: 0xffff_ffff }
+const MESSAGES = 3_000
+
+/** About a hundred messages in memory. */
+const settings = { queueMemoryBytesMax: 32_768, queueMessagesMax: 100_000, inflightMax: 20 }
+
+/** Somebody who subscribed to "t" and is away. */
+const absent = (clientId: string) =>
+  Effect.gen(function* () {
+    const broker = yield* Broker.Broker
+    const client = yield* RawClient.connect(yield* port, { clientId, properties: FOR_EVER })
+    yield* RawClient.subscribe(client, "t", 1)
+    const gone = yield* collect(broker.eventsOf("Disconnected"), 1)
+    client.socket.destroy()
+    yield* Fiber.join(gone)
+  })
+
+const publish = Effect.fnUntraced(function* (first: number, last: number) {
+  const broker = yield* Broker.Broker
+  const numbers = Array.from({ length: last - first + 1 }, (_, index) => `${first + index}`)
+  yield* Effect.forEach(numbers, (payload) => broker.publish({ topic: "t", payload, qos: 1 }), {
+    concurrency: "unbounded",
+    discard: true
+  })
+})
+
+const expectAll = Effect.fnUntraced(function* (clientId: string, count: number) {
+  const client = yield* RawClient.connect(yield* port, { clientId, cleanStart: false, properties: FOR_EVER })
+  assert.isTrue(client.connAck.sessionPresent)
+  for (let number = 1; number <= count; number++) {
+    const { packetId, payload } = yield* client.expect("Publish")
+    assert.strictEqual(Buffer.from(payload).toString(), `${number}`)
+    const answer: Packet = { _tag: "PubAck", packetId: packetId!, reasonCode: 0, properties: undefined }
+    yield* client.send(answer)
+  }
+})
+
+describe("a queue far larger than its memory", () => {
+  it.live("is delivered in order after a restart, and moves as session JSON", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const onFile = (name: string) =>
+        brokerLayer({
+          settings,
+          storage: Layer.orDie(SqliteStorage.layer({ file: join(path, name), durability: "none" }))
+        })
+      yield* Effect.gen(function* () {
+        yield* absent("a")
+        yield* publish(1, MESSAGES - 500)
+      }).pipe(Effect.scoped, Effect.provide(onFile("one.db")))
+      const json = yield* Effect.gen(function* () {
+        const broker = yield* Broker.Broker
+        yield* publish(MESSAGES - 499, MESSAGES)
+        const detail = yield* broker.session("a")
+        assert.strictEqual(detail?.outgoingMessageCount, MESSAGES)
+        assert.isBelow(detail!.outgoingMessages.length, 500)
+        const saved = yield* broker.saveSession("a")
+        yield* expectAll("a", MESSAGES)
+        return saved
+      }).pipe(Effect.scoped, Effect.provide(onFile("one.db")))
+      yield* Effect.gen(function* () {
+        const broker = yield* Broker.Broker
+        yield* broker.loadSession(json)
+        const detail = yield* broker.session("a")
+        assert.strictEqual(detail?.outgoingMessageCount, MESSAGES)
+        assert.isBelow(detail!.outgoingMessages.length, 500)
+        yield* expectAll("a", MESSAGES)
+      }).pipe(Effect.scoped, Effect.provide(onFile("two.db")))
+    })
+  )
+
+  it.live("of one session that cannot be read is tried again, and the others are delivered meanwhile", () =>
+    Effect.gen(function* () {
+      const storage = MemoryStorage.make(new MemoryStorage.MemoryStore())
+      let refusals = 0
+      const service: BrokerStorage.BrokerStorage["Service"] = {
+        ...storage,
+        queued: (request) => {
+          if (request.clientId !== "a" || refusals > 0) return storage.queued?.(request) ?? Effect.succeed([])
+          refusals++
+          const reason = new BrokerStorage.StorageFailed({ detail: "a bad sector." })
+          return Effect.fail(new BrokerStorage.StorageError({ reason }))
+        }
+      }
+      yield* Effect.gen(function* () {
+        for (const name of ["a", "b"]) yield* absent(name)
+        yield* publish(1, 500)
+        const first = yield* Effect.forkScoped(expectAll("a", 500))
+        yield* expectAll("b", 500)
+        yield* Fiber.join(first)
+        assert.strictEqual(refusals, 1)
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(brokerLayer({ settings, storage: Layer.succeed(BrokerStorage.BrokerStorage)(service) }))
+      )
+    })
+  )
+})

@@ -1,0 +1,252 @@
+/**
+ * Queues whose middle is in the store only: what is delivered, what stays in memory, and what becomes of the rest.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import type { CoreConfig } from "../../src/core/CoreConfig.ts"
+import type { PageRequest } from "../../src/core/PageRequest.ts"
+import { CoreHarness } from "./CoreHarness.ts"
+import { all, kept, ready, subscriber } from "./support/Clients.ts"
+import type { TestClient } from "./TestClient.ts"
+
+/** About 30 short messages. */
+const MEMORY = 8_000
+
+const pagingHarness = (config: Partial<CoreConfig> = {}, store: "on-time" | "manual" = "on-time"): CoreHarness =>
+  new CoreHarness({ store, pages: true, config: { queueMemoryBytesMax: MEMORY, ...config } })
+
+const numbers = (first: number, last: number): Array<string> =>
+  Array.from({ length: last - first + 1 }, (_, index) => `${first + index}`)
+
+/** Someone subscribed to "t" who went away, and a publisher. */
+const withAbsent = (h: CoreHarness, options = kept(4)): TestClient => {
+  const client = subscriber(h, "a", options, "t")
+  client.drop()
+  return ready(h, "p", { version: 5 })
+}
+
+const publish = (client: TestClient, first: number, last: number): void => {
+  for (const text of numbers(first, last)) client.publish("t", text, { qos: 1 })
+  client.take()
+}
+
+/** Everything that comes, each acknowledged before the next is looked at. */
+const receiveAll = (client: TestClient): ReadonlyArray<string> => {
+  const payloads: Array<string> = []
+  for (;;) {
+    const packets = all(client, "Publish")
+    if (packets.length === 0) return payloads
+    for (const { packetId, payload } of packets) {
+      payloads.push(new TextDecoder().decode(payload))
+      if (packetId !== undefined) client.pubAck(packetId)
+    }
+  }
+}
+
+describe("a queue longer than its memory", () => {
+  it("has its ends in memory, the rest in the store, and is delivered in order", () => {
+    const h = pagingHarness({ inflightMax: 3 })
+    const publisher = withAbsent(h)
+    publish(publisher, 1, 500)
+    const { queue } = h.session("a")!
+    assert.strictEqual(queue.length, 500)
+    assert.isAtMost(queue.memoryBytes, MEMORY)
+    assert.isAbove(queue.stored?.count ?? 0, 400)
+    assert.strictEqual(h.state.queueMemory.bytes, queue.memoryBytes)
+    const client = h.connect("a", kept(4))
+    assert.isAtMost(queue.memoryBytes, MEMORY)
+    assert.deepStrictEqual(receiveAll(client), numbers(1, 500))
+    assert.strictEqual(queue.length, 0)
+    assert.isUndefined(queue.stored)
+    assert.strictEqual(queue.bytes, 0)
+    assert.strictEqual(h.state.queueMemory.bytes, 0)
+    assert.strictEqual(h.store.memory.sessions.get("a")?.outgoing.size, 0)
+  })
+
+  it("keeps the order of what comes while it is read", () => {
+    const h = pagingHarness({ inflightMax: 2 })
+    const publisher = withAbsent(h)
+    publish(publisher, 1, 100)
+    const client = h.connect("a", kept(4))
+    const payloads: Array<string> = []
+    for (let next = 101; next <= 300; next++) {
+      publish(publisher, next, next)
+      for (const { packetId, payload } of all(client, "Publish")) {
+        payloads.push(new TextDecoder().decode(payload))
+        client.pubAck(packetId!)
+      }
+    }
+    payloads.push(...receiveAll(client))
+    assert.deepStrictEqual(payloads, numbers(1, 300))
+    assert.isUndefined(h.session("a")?.queue.stored)
+  })
+
+  it("waits for what the store has not kept yet", () => {
+    const h = pagingHarness({}, "manual")
+    const client = h.connectDurable("a", "t")
+    client.drop()
+    const publisher = ready(h, "p")
+    h.commit()
+    publish(publisher, 1, 100)
+    h.connect("a", kept(4))
+    const again = h.clients.at(-1)!
+    while (h.store.waiting > 0) {
+      h.commit(1)
+      for (const { packetId } of all(again, "Publish").filter(({ packetId }) => packetId !== undefined)) {
+        again.pubAck(packetId!)
+      }
+    }
+    h.commit()
+    assert.strictEqual(h.session("a")?.queue.length, 0)
+    assert.strictEqual(h.store.memory.sessions.get("a")?.outgoing.size, 0)
+  })
+
+  it("is not read into memory by a restart, and is delivered after it", () => {
+    const h = pagingHarness({ inflightMax: 3 })
+    publish(withAbsent(h), 1, 500)
+    h.crash()
+    const { queue } = h.session("a")!
+    assert.strictEqual(queue.length, 500)
+    assert.isAtMost(queue.memoryBytes, MEMORY)
+    publish(ready(h, "p"), 501, 520)
+    assert.deepStrictEqual(receiveAll(h.connect("a", kept(4))), numbers(1, 520))
+  })
+
+  it("leaves all queues to the store when together they have no room", () => {
+    const h = pagingHarness({ queueMemoryBytesMax: 1_000_000, queuesMemoryBytesMax: 20_000 })
+    const names = ["a", "b", "c", "d"]
+    for (const name of names) subscriber(h, name, kept(4), "t").drop()
+    publish(ready(h, "p"), 1, 200)
+    assert.isAtMost(h.state.queueMemory.bytes, 20_000)
+    for (const name of names) assert.deepStrictEqual(receiveAll(h.connect(name, kept(4))), numbers(1, 200))
+    assert.strictEqual(h.state.queueMemory.bytes, 0)
+  })
+
+  it("counts what is in the store against its limits", () => {
+    const h = pagingHarness({ queueMessagesMax: 50 })
+    publish(withAbsent(h), 1, 80)
+    assert.strictEqual(h.session("a")?.queue.length, 50)
+    assert.strictEqual(h.core.stats.messagesDropped, 30)
+    assert.deepStrictEqual(receiveAll(h.connect("a", kept(4))), numbers(1, 50))
+  })
+
+  it("drops its oldest also where they are in the store only", () => {
+    const h = pagingHarness({ queueMessagesMax: 50, queueOverflow: "drop-oldest" })
+    publish(withAbsent(h), 1, 200)
+    const { queue } = h.session("a")!
+    assert.strictEqual(queue.length, 50)
+    assert.strictEqual(h.core.stats.messagesDropped, 150)
+    assert.strictEqual(h.store.memory.sessions.get("a")?.outgoing.size, 50)
+    assert.deepStrictEqual(receiveAll(h.connect("a", kept(4))), numbers(151, 200))
+  })
+
+  it("drops what has expired when it is read", () => {
+    const h = pagingHarness()
+    const publisher = withAbsent(h, kept(5))
+    for (const text of numbers(1, 60)) {
+      const messageExpiryInterval = Number(text) % 2 === 0 ? 10 : 1_000
+      publisher.publish("t", text, { qos: 1, properties: { messageExpiryInterval } })
+    }
+    h.advance(20_000)
+    const odd = numbers(1, 60).filter((text) => Number(text) % 2 === 1)
+    assert.deepStrictEqual(receiveAll(h.connect("a", kept(5))), odd)
+    assert.strictEqual(h.core.stats.messagesDropped, 30)
+    assert.strictEqual(h.store.memory.sessions.get("a")?.outgoing.size, 0)
+  })
+
+  it("drops what waits by a subscription that is refused when its client comes back (row 15)", () => {
+    const h = pagingHarness()
+    subscriber(h, "a", kept(4), "t", "u").drop()
+    const publisher = ready(h, "p")
+    for (const text of numbers(1, 60)) publisher.publish(Number(text) % 2 === 0 ? "u" : "t", text, { qos: 1 })
+    h.install("subscribe")
+    const client = h.connect("a", kept(4))
+    while (h.asks.length > 0) {
+      const [ask] = h.asks
+      assert.strictEqual(ask?._tag, "Subscribe")
+      h.answer({ reasonCode: ask?._tag === "Subscribe" && ask.topicFilter === "u" ? 0x87 : 2 })
+    }
+    const odd = numbers(1, 60).filter((text) => Number(text) % 2 === 1)
+    assert.deepStrictEqual(receiveAll(client), odd)
+    assert.strictEqual(h.store.memory.sessions.get("a")?.outgoing.size, 0)
+  })
+
+  it("stays in memory as far as it came by a shared subscription, and goes to another member", () => {
+    const h = pagingHarness()
+    const first = subscriber(h, "a", { version: 5, clean: false, expiry: 60 }, "$share/g/t")
+    first.drop()
+    publish(ready(h, "p"), 1, 100)
+    assert.isUndefined(h.session("a")?.queue.stored)
+    const second = subscriber(h, "b", kept(5), "$share/g/t")
+    h.advance(61_000)
+    assert.isUndefined(h.session("a"))
+    assert.deepStrictEqual(receiveAll(second), numbers(1, 100))
+  })
+
+  it("is delivered to a client that comes back without a durable session, which then leaves the store", () => {
+    const h = pagingHarness({ inflightMax: 3 })
+    publish(withAbsent(h, kept(5)), 1, 100)
+    const client = h.connect("a", { version: 5, clean: false })
+    assert.isDefined(h.session("a")?.queue.stored)
+    assert.isTrue(h.store.memory.sessions.has("a"))
+    assert.deepStrictEqual(receiveAll(client), numbers(1, 100))
+    assert.isFalse(h.store.memory.sessions.has("a"))
+  })
+
+  it("ends with such a client's connection, and with the broker's", () => {
+    for (const crash of [false, true]) {
+      const h = pagingHarness({ inflightMax: 3 })
+      publish(withAbsent(h, kept(5)), 1, 100)
+      const client = h.connect("a", { version: 5, clean: false })
+      client.take()
+      if (crash) h.crash()
+      else client.drop()
+      assert.isUndefined(h.session("a"))
+      assert.isFalse(h.store.memory.sessions.has("a"))
+      assert.strictEqual(h.state.queueMemory.bytes, 0)
+    }
+  })
+
+  it("is gone with its session: an answer that comes late is nobody's", () => {
+    const h = pagingHarness()
+    publish(withAbsent(h), 1, 100)
+    const requests: Array<PageRequest> = []
+    h.together(() => {
+      h.connect("a", kept(4))
+      h.commit() // its CONNACK, and what is in memory
+      requests.push(...h.core.pageRequests.splice(0))
+    })
+    const [request] = requests
+    assert.isDefined(request)
+    const records = h.store.memory.queued(request)
+    assert.isAbove(records.length, 0)
+    h.connect("a", { clean: true }).drop()
+    const again = subscriber(h, "a", kept(4), "t")
+    assert.isFalse(h.core.isWanted(request))
+    h.core.pageRead(request, records, h.now)
+    h.settle()
+    publish(h.connect("q"), 200, 205)
+    assert.deepStrictEqual(receiveAll(again), numbers(200, 205))
+    assert.strictEqual(h.state.queueMemory.bytes, 0)
+  })
+})
+
+describe("the image of a session", () => {
+  it("has what is only in the store, or is not given", () => {
+    const h = pagingHarness()
+    publish(withAbsent(h), 1, 100)
+    assert.isUndefined(h.core.sessionImage("a", [], h.now))
+    const { after, through } = h.session("a")!.queue.stored!
+    const stored = h.store.memory.queued({ clientId: "a", after, through, bytesMax: 1_000_000 })
+    assert.isUndefined(h.core.sessionImage("a", stored.slice(1), h.now))
+    const image = h.core.sessionImage("a", stored, h.now)!
+    assert.deepStrictEqual(
+      image.outgoing.map(({ payload }) => new TextDecoder().decode(payload)),
+      numbers(1, 100)
+    )
+    const to = pagingHarness({ inflightMax: 3 })
+    assert.isUndefined(to.core.loadSession(image, to.now))
+    to.settle()
+    assert.isAtMost(to.session("a")!.queue.memoryBytes, MEMORY)
+    assert.deepStrictEqual(receiveAll(to.connect("a", kept(4))), numbers(1, 100))
+  })
+})

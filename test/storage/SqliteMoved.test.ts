@@ -1,0 +1,62 @@
+/**
+ * Files that go away under a running broker: what could not be found again is not acknowledged.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { copyFileSync, renameSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
+import { retained, session } from "./contract.ts"
+import { directory } from "./Directory.ts"
+
+const opened = Effect.fnUntraced(function* () {
+  const file = join(yield* directory, "store.db")
+  const store = yield* SqliteStorage.open({ file, durability: "none" })
+  yield* Stream.runDrain(store.load)
+  yield* store.commit([session("a")], 1)
+  const refused = (sequence: number) =>
+    Effect.map(Effect.flip(store.commit([retained("r")], sequence)), ({ reason }) => {
+      assert.strictEqual(reason._tag, "StorageFailed")
+      return reason.message
+    })
+  return { file, store, refused }
+})
+
+describe("SqliteStorage", () => {
+  for (const suffix of ["", "-wal", "-shm"]) {
+    it.live(`keeps nothing in a store whose file${suffix} is gone, until it is back`, () =>
+      Effect.gen(function* () {
+        const { file, refused, store } = yield* opened()
+        const name = `${file}${suffix}`
+        renameSync(name, `${name}.elsewhere`)
+        assert.match(yield* refused(2), /removed or replaced.*Put it back, or restart the broker\.$/)
+        if (suffix === "") {
+          copyFileSync(`${name}.elsewhere`, name)
+          assert.match(yield* refused(2), /removed or replaced/)
+        }
+        renameSync(`${name}.elsewhere`, name)
+        yield* store.commit([retained("r")], 2)
+        assert.sameDeepMembers([...(yield* Stream.runCollect(store.load))], [session("a"), retained("r")])
+      })
+    )
+  }
+
+  it.live("does not go on with another file when its thread has died", () =>
+    Effect.gen(function* () {
+      const { file, refused, store } = yield* opened()
+      const before = `${file}.before`
+      // The same run, and less of it than is promised.
+      for (const suffix of ["", "-wal"]) copyFileSync(`${file}${suffix}`, `${before}${suffix}`)
+      yield* store.commit([session("b")], 2)
+      yield* Effect.promise(() => store.thread.kill())
+      for (const suffix of ["", "-wal", "-shm"]) rmSync(`${file}${suffix}`, { force: true })
+      for (const suffix of ["", "-wal"]) renameSync(`${before}${suffix}`, `${file}${suffix}`)
+      assert.match(yield* refused(3), /not as this broker has left it.*Restart the broker/)
+      // Another one altogether.
+      yield* Effect.promise(() => store.thread.kill())
+      for (const suffix of ["", "-wal", "-shm"]) rmSync(`${file}${suffix}`, { force: true })
+      assert.match(yield* refused(3), /not as this broker has left it/)
+    })
+  )
+})
