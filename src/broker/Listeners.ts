@@ -145,10 +145,17 @@ export class Listeners {
     place: Place
   ): Effect.Effect<Listener.Listener, ListenError, Scope.Scope> {
     if (config.protocol === 0 && ListenerConfig.isPlain(config)) return TcpListener.make(config, this.handler(place))
-    const { packetBytesMax } = this.settings
-    // Packets need not align with frames, but most clients send each in one.
-    const fitting = "frameBytesMax" in config && config.frameBytesMax === 0
-    const whole = fitting ? { ...config, frameBytesMax: packetBytesMax } : config
+    // Packets need not align with frames, but most clients send each in one. What is the largest may be set any time.
+    const { settings } = this
+    const whole: ListenerConfig.ListenerConfig =
+      "frameBytesMax" in config && config.frameBytesMax === 0
+        ? {
+            ...config,
+            get frameBytesMax() {
+              return settings.packetBytesMax
+            }
+          }
+        : config
     return Effect.promise(() => import("../transport/StagedListener.ts")).pipe(
       Effect.flatMap((StagedListener) => StagedListener.make(whole, this.handler(place)))
     )

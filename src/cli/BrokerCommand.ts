@@ -72,8 +72,8 @@ const run = Effect.fnUntraced(function* (
   const settings = yield* SettingFlags.apply(yield* BrokerConfig.fromEnv(), assignments)
   const listeners = yield* listenersFrom(choice, settings)
   // What level 1 tells is on standard output anyway; more than that was asked for.
-  const logging = settings.logLevel >= 2 ? BrokerLogger.layer : Layer.empty
-  const layer = Layer.provideMerge(logging, Broker.layer).pipe(
+  const logged = settings.logLevel >= 2 ? BrokerLogger.logged(Broker.layer) : Broker.layer
+  const layer = logged.pipe(
     Layer.provide([BrokerConfig.layer({ ...settings, listeners }), StorageFlags.layer(storage)]),
     Layer.provide(Layer.succeed(Logger.LogToStderr)(true))
   )

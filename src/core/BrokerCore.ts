@@ -22,6 +22,7 @@ import { Outbox } from "./Outbox.ts"
 import * as Output from "./Output.ts"
 import type { PageRequest } from "./PageRequest.ts"
 import * as Question from "./Question.ts"
+import * as RetainedDelivery from "./RetainedDelivery.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
 import * as Routing from "./Routing.ts"
 import { type ConnectionInfo, PAUSED_BY_JOURNAL, ServerConnection } from "./ServerConnection.ts"
@@ -129,13 +130,19 @@ export class BrokerCore {
 
   /** Call it at the beginning of every turn: what the one before left to do goes on. */
   turn(now: number): void {
-    Input.proceedDeferred(this.core, now)
+    const { core } = this
+    core.work = 0
+    // Whoever is second gets what the first leaves of the budget: they take turns at being first.
+    core.retainedFirst = !core.retainedFirst
+    if (core.retainedFirst) RetainedDelivery.proceedDue(core, now)
+    Input.proceedDeferred(core, now)
+    if (!core.retainedFirst) RetainedDelivery.proceedDue(core, now)
     this.settle(now)
   }
 
   /** Whether a turn has left something to the next. */
   get unfinished(): boolean {
-    return this.core.deferred.size > 0
+    return this.core.deferred.size > 0 || this.core.retainedDue.size > 0
   }
 
   /** Bytes from a client, in any chunking. They belong to the core from now on. */
@@ -156,8 +163,9 @@ export class BrokerCore {
     const room = SlowConsumer.flushed(core, connection, bufferedBytes, now)
     if (bufferedBytes > 0) Supervision.watchDrain(core, connection, now)
     const { session } = connection
-    if (room && session !== undefined && (session.queue.length > 0 || connection.unsent !== undefined)) {
-      Delivery.pump(core, session, now)
+    if (room && session !== undefined) {
+      if (session.queue.length > 0 || connection.unsent !== undefined) Delivery.pump(core, session, now)
+      if (core.retainedWalks.size > 0) RetainedDelivery.resume(core, session)
     }
     this.settle(now)
   }

@@ -14,7 +14,7 @@ import { Message } from "./Message.ts"
 import type { MemoryUse } from "./MessageList.ts"
 import { OutboxPool } from "./Outbox.ts"
 import type { PageRequest } from "./PageRequest.ts"
-import type { RetainedCheck } from "./RetainedCheck.ts"
+import type { RetainedWalk } from "./RetainedWalk.ts"
 import { RetainedTree } from "./RetainedTree.ts"
 import { Router } from "./Router.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
@@ -80,7 +80,9 @@ export class CoreState {
   readonly router = new Router()
   readonly retained = new RetainedTree<Message>()
   /** Sessions whose retained messages are being asked about. */
-  readonly retainedChecks = new Map<Session, RetainedCheck>()
+  readonly retainedWalks = new Map<Session, RetainedWalk>()
+  /** Those of them that go on in the next turn. */
+  readonly retainedDue = new Set<RetainedWalk>()
   readonly sessions = new Map<string, Session>()
   /** Removed, and shown until whoever was told of it has looked. */
   readonly departing = new Set<Session>()
@@ -126,6 +128,8 @@ export class CoreState {
 
   /** Packets and deliveries handled in this turn of the shell. */
   work = 0
+  /** In this turn retained messages went before input. */
+  retainedFirst = false
   /** Connections whose input goes on in the next turn, because this one has done enough. */
   readonly deferred = new Set<ServerConnection>()
 

@@ -10,6 +10,7 @@ import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Output from "./Output.ts"
 import * as Question from "./Question.ts"
+import * as RetainedDelivery from "./RetainedDelivery.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
@@ -144,5 +145,7 @@ const detach = (core: CoreState, connection: ServerConnection, withWill: boolean
   SlowConsumer.release(core, connection, now)
   const { session } = connection
   connection.session = undefined
-  if (session !== undefined && session.owner === connection) Sessions.leave(core, session, withWill, now)
+  if (session === undefined || session.owner !== connection) return
+  Sessions.leave(core, session, withWill, now)
+  RetainedDelivery.resume(core, session)
 }

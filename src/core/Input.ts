@@ -1,8 +1,7 @@
 /**
  * What clients send, packet by packet: each to the module that handles it, in order, until the connection must wait.
  *
- * Owns how much of it is handled at once: a turn has a budget, and what is beyond it goes on in the next, one
- * connection after the other, so that no client's input keeps the others' sockets waiting.
+ * What is beyond the budget of a turn goes on in the next, one connection after the other.
  */
 import type { DecodedPublish } from "../protocol/Decoder.ts"
 import type { Packet } from "../protocol/Packet.ts"
@@ -18,17 +17,16 @@ import * as Publishing from "./Publishing.ts"
 import { PAUSED_BY_WORK, type ServerConnection } from "./ServerConnection.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
 import * as Subscriptions from "./Subscriptions.ts"
+import * as Workload from "./Workload.ts"
 
 /** Handles every packet that is complete, in order, until the connection must wait or ends. */
 export const proceed = (core: CoreState, connection: ServerConnection, now: number): void => {
   const { decoder } = connection
   const before = core.journal.sequence
   const framed = core.events.frames !== "none"
-  const budget = budgetOf(core)
   core.current = connection
   while (!connection.holding && connection.waitsFor === 0) {
-    // Some 20 ms: the sockets of the others are looked at before this goes on.
-    if (core.work >= budget) {
+    if (Workload.isDone(core)) {
       defer(core, connection)
       break
     }
@@ -46,9 +44,6 @@ export const proceed = (core: CoreState, connection: ServerConnection, now: numb
   SlowConsumer.boundAnswers(core, connection)
 }
 
-/** Nothing at all would be handled with a budget of 0. */
-const budgetOf = ({ config }: CoreState): number => Math.max(1, config.workPerTurnMax)
-
 const defer = (core: CoreState, connection: ServerConnection): void => {
   if (connection.phase === "ending" || connection.phase === "closed") return
   core.deferred.add(connection)
@@ -57,9 +52,8 @@ const defer = (core: CoreState, connection: ServerConnection): void => {
 
 /** A new turn: what the one before left to do goes on. */
 export const proceedDeferred = (core: CoreState, now: number): void => {
-  core.work = 0
   for (const connection of core.deferred) {
-    if (core.work >= budgetOf(core)) return
+    if (Workload.isDone(core)) return
     core.deferred.delete(connection)
     core.unpause(connection, PAUSED_BY_WORK, now)
     proceed(core, connection, now)

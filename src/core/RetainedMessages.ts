@@ -52,7 +52,7 @@ export const restore = (core: CoreState, message: Message): void => {
   if (message.expiresAt !== 0) core.deadlines.schedule(message, message.expiresAt)
 }
 
-/** Who published it, for who asks later (`RetainedPermission.ts`); undefined: this program, or nobody will ask. */
+/** Who published it, for who asks later (`RetainedDelivery.ts`); undefined: this program, or nobody will ask. */
 const originOf = (core: CoreState, { publisher }: Message): Origin | undefined => {
   const isAskedFor = core.installed.publish || core.journal.enabled
   if (!isAskedFor || !(publisher instanceof Session)) return undefined
@@ -77,20 +77,7 @@ export const expire = (core: CoreState, message: Message): void => {
   if (core.retained.get(message.topic) === message) remove(core, message.topic)
 }
 
-/** What matches goes to a new subscription, with RETAIN set whatever Retain As Published says [MQTT-3.3.1-8]. */
-export const deliverTo = (core: CoreState, session: Session, subscription: Subscription, now: number): void => {
-  const expired: Array<string> = []
-  core.retained.match(subscription.filter, (topic, message) => {
-    if (message.isExpired(now)) {
-      expired.push(topic) // [MQTT-3.3.2-5]
-      return
-    }
-    deliver(core, session, subscription, message, now)
-  })
-  for (const topic of expired) remove(core, topic)
-}
-
-/** One of them. */
+/** Gives one to a new subscription. */
 export const deliver = (
   core: CoreState,
   session: Session,

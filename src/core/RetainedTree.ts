@@ -40,6 +40,9 @@ class Walk<M> {
   private node: Node<M> | undefined
   /** The level of the filter to hold against the node's children. */
   private at = 0
+  /** Places of the tree looked at so far. */
+  steps = 0
+  ended = false
 
   constructor(root: Node<M>, filter: string) {
     this.root = root
@@ -47,10 +50,12 @@ class Walk<M> {
     this.node = root
   }
 
-  /** The next node that has a message; undefined: there is none left. */
-  next(): Node<M> | undefined {
+  /** The next node that has a message; undefined: there is none left, or none in `stepsMax` places. */
+  next(stepsMax = Number.POSITIVE_INFINITY): Node<M> | undefined {
     const { frames, levels } = this
-    while (true) {
+    const until = this.steps + stepsMax
+    while (this.steps < until) {
+      this.steps++
       const { node } = this
       if (node !== undefined) {
         const level = levels[this.at]
@@ -67,8 +72,12 @@ class Walk<M> {
           this.node = node.children?.get(level)
           this.at++
         }
-      } else if (!this.descend()) return undefined
+      } else if (!this.descend()) {
+        this.ended = true
+        return undefined
+      }
     }
+    return undefined
   }
 
   /** Goes on with the next child of the innermost frame; false: there is no frame left. */
@@ -83,6 +92,15 @@ class Walk<M> {
     }
     return true
   }
+}
+
+/** A walk through the messages that a filter matches, at its caller's pace. */
+export interface Matches<M> {
+  /** The next message; undefined: there is none left, or none in that many places. */
+  readonly next: (stepsMax: number) => M | undefined
+  /** Places of the tree looked at so far. */
+  readonly steps: number
+  readonly ended: boolean
 }
 
 export class RetainedTree<M extends object> {
@@ -163,18 +181,27 @@ export class RetainedTree<M extends object> {
   }
 
   /**
-   * The same messages one at a time, however long it takes: each call gives the next, and undefined at the end. What is
-   * deleted meanwhile is not met, nor is what is set, a replacement included: the walk ends though there are always new
-   * ones.
+   * The same messages one at a time, however long it takes. What is deleted meanwhile is not met, nor is what is set, a
+   * replacement included: the walk ends though there are always new ones.
    */
-  matches(filter: string): () => M | undefined {
+  matches(filter: string): Matches<M> {
     const walk = new Walk(this.#root, filter)
     const setCount = this.#setCount
-    return () => {
-      for (let node = walk.next(); node !== undefined; node = walk.next()) {
-        if (node.setAt <= setCount) return node.message
+    return {
+      next: (stepsMax) => {
+        const until = walk.steps + stepsMax
+        while (!walk.ended && walk.steps < until) {
+          const node = walk.next(until - walk.steps)
+          if (node !== undefined && node.setAt <= setCount) return node.message
+        }
+        return undefined
+      },
+      get steps() {
+        return walk.steps
+      },
+      get ended() {
+        return walk.ended
       }
-      return undefined
     }
   }
 

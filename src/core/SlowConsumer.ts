@@ -24,6 +24,10 @@ const behindBytes = (core: CoreState): number => Math.min(BEHIND_BYTES, core.con
 export const hasRoom = (core: CoreState, connection: ServerConnection): boolean =>
   connection.waitingBytes <= behindBytes(core) && core.bufferedBytes <= core.config.bufferedBytesMax
 
+/** Whether a reader has so much to take that more can wait. */
+export const isBehind = (core: CoreState, connection: ServerConnection): boolean =>
+  connection.waitingBytes > behindBytes(core)
+
 /** Whether bytes may be appended for this reader. Pauses the publisher whose input is being handled if it is behind. */
 export const admits = (core: CoreState, connection: ServerConnection, now: number): boolean => {
   const waiting = connection.outbox.bytes + connection.bufferedBytes

@@ -7,8 +7,7 @@ import * as Topic from "../protocol/Topic.ts"
 import type { Answer } from "./Ask.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Output from "./Output.ts"
-import * as RetainedMessages from "./RetainedMessages.ts"
-import * as RetainedPermission from "./RetainedPermission.ts"
+import * as RetainedDelivery from "./RetainedDelivery.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session, Subscription } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
@@ -125,8 +124,7 @@ const finish = (progress: Progress, now: number): void => {
     // [MQTT-3.3.1-9] … [MQTT-3.3.1-11]
     if (Topic.parseShared(subscription.filter) !== undefined) continue // never for a shared subscription
     if (retainHandling === 0 || (retainHandling === 1 && isNew)) {
-      if (RetainedPermission.isWanted(core)) RetainedPermission.deliverTo(core, session, subscription, now)
-      else RetainedMessages.deliverTo(core, session, subscription, now)
+      RetainedDelivery.deliverTo(core, session, subscription, now)
     }
   }
 }
@@ -179,7 +177,7 @@ export const unsubscribe = (
 export const remove = (core: CoreState, connection: ServerConnection, session: Session, filter: string): number => {
   if (session.subscriptions.delete(filter)) session.filterLevels -= Topic.levelsOf(filter)
   core.router.unsubscribe(session, filter)
-  RetainedPermission.forget(core, session, filter)
+  RetainedDelivery.forget(core, session, filter)
   if (core.events.wants.Unsubscribed) {
     const { clientId, id: connectionId } = connection
     core.events.push({ _tag: "Unsubscribed", connectionId, clientId, topicFilter: filter })

@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import { closeSync, existsSync, openSync, rmSync, statSync } from "node:fs"
 import { backup as copy, DatabaseSync } from "./NodeSqlite.ts"
 import { SqliteFailure } from "./SqliteFailure.ts"
-import * as SqliteFile from "./SqliteFile.ts"
 import * as SqliteSchema from "./SqliteSchema.ts"
 import * as SqliteStorage from "./SqliteStorage.ts"
 import type { StorageError } from "./BrokerStorage.ts"
@@ -22,7 +21,8 @@ export interface Backup {
 const ALL_PAGES = 0x7fff_ffff
 
 const check = (file: string): void => {
-  SqliteFile.checkHeader(file)
+  // Not read here: a file that the process closes loses the locks that SQLite has on it in the same process.
+  if (statSync(file).isDirectory()) throw new SqliteFailure("foreign", "It is a directory.")
   const database = new DatabaseSync(file, { readOnly: true })
   try {
     if (SqliteSchema.isNew(database)) throw new SqliteFailure("failed", "It is empty.")

@@ -77,8 +77,7 @@ export const looksLikeDatabase = (file: string): boolean => {
   }
 }
 
-/** Throws SqliteFailure when it does not. */
-export const checkHeader = (file: string): void => {
+const checkHeader = (file: string): void => {
   if (!looksLikeDatabase(file)) {
     throw new SqliteFailure("foreign", "It is not a database, or its beginning has been destroyed.")
   }

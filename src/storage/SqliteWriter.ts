@@ -151,12 +151,16 @@ export class SqliteWriter {
   }
 
   private setStates({ states: rows }: SqliteBatch): void {
+    let session = 0
+    let from = 0
     let chunks: ReadonlyArray<Chunk> = []
     for (let at = 0; at < rows.length; at += 4) {
-      const session = rows[at]!
       const order = rows[at + 1]!
-      if (!chunks.some((chunk) => chunk.session === session && order >= chunk.first && order <= chunk.last)) {
-        chunks = this.find(session, order, order)
+      if (rows[at] !== session || order < from || order >= from + CHUNK_MESSAGES) {
+        session = rows[at]!
+        from = order
+        // All chunks: after a restart the order of a message that has gone is given again, and is in two of them.
+        chunks = this.find(session, from, from + CHUNK_MESSAGES - 1)
       }
       for (const chunk of chunks) {
         if (order < chunk.first || order > chunk.last) continue

@@ -65,7 +65,7 @@ const accepted = (setting: string, value: string, options: Tls.SecureContextOpti
   })
 
 const ciphers = Effect.fnUntraced(function* (list: string, minVersion: Version) {
-  const setting = "SSLEnabledCipherSuites"
+  const setting = "SSLEnabledCipherSuites (OpenSSLCipherList)"
   const { rules, unknown } = CipherList.parse(list)
   if (unknown.length > 0) {
     const detail = `it has no use for ${unknown.join(", ")}. Leave it out, or set "*" for all that are safe.`

@@ -5,7 +5,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Tls from "node:tls"
+import { WebSocket } from "ws"
 import * as Broker from "../../src/broker/Broker.ts"
+import * as Encoder from "../../src/protocol/Encoder.ts"
 import * as TestCertificates from "../transport/TestCertificates.ts"
 import * as RawClient from "./RawClient.ts"
 import { brokerLayer, collect, port } from "./support.ts"
@@ -49,6 +51,28 @@ describe("Broker.config", () => {
       yield* RawClient.connect(first, { clientId: "c" })
       assert.deepStrictEqual(yield* keepAlives, [false, true, true])
     }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("packetBytesMax holds for the next connection, on a WebSocket listener that runs as well", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const url = `ws://127.0.0.1:${yield* port}/mqtt`
+      yield* broker.config("packetBytesMax=2000")
+      const packet = Encoder.encode(RawClient.publish("t", "x".repeat(1_500), 0, true), 5)
+      const socket = yield* Effect.acquireRelease(
+        Effect.sync(() => new WebSocket(url, "mqtt")),
+        (opened) => Effect.sync(() => opened.terminate())
+      )
+      socket.once("open", () => socket.send(Encoder.encode(RawClient.connectPacket(), 5)))
+      const answer = yield* Effect.callback<Buffer>((resume) => {
+        socket.once("message", (frame: Buffer) => resume(Effect.succeed(frame)))
+      })
+      // What it is told is what it may send.
+      assert.isTrue(answer.includes(Buffer.from("27000007d0", "hex")))
+      const kept = yield* collect(broker.eventsOf("MessageReceived"), 1)
+      socket.send(packet)
+      yield* Fiber.join(kept)
+    }).pipe(Effect.provide(brokerLayer({ settings: { listeners: [{ protocol: 2, port: 0 }], packetBytesMax: 1_000 } })))
   )
 
   it.live("reads what a connection has agreed on, by its id", () =>

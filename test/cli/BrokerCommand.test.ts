@@ -29,6 +29,19 @@ describe("effect-mqtt broker", () => {
     )
   }
 
+  it.live("what is logged goes on to the last goodbye", () =>
+    Effect.gen(function* () {
+      const program = yield* run(["broker", "--memory", "--port", "0", "--set", "LogLevel=2"])
+      const [, port] = yield* program.line(LISTENING)
+      const client = yield* RawClient.connect(Number(port))
+      program.kill("SIGTERM")
+      yield* client.expect("Disconnect")
+      assert.strictEqual(yield* program.exitCode, 0)
+      const lines = ["Connected", "Stopped listening", "was removed", "Disconnected: The broker is shutting down"]
+      for (const line of lines) assert.include(program.errors(), line)
+    })
+  )
+
   it.live("an address in use is one line on standard error that names it, and exit code 3", () =>
     Effect.gen(function* () {
       const first = yield* run(["broker", "--memory", "--port", "0"])

@@ -1,6 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { CoreHarness } from "./CoreHarness.ts"
-import { ready, subscriber } from "./support/Clients.ts"
+import { kept, ready, subscriber } from "./support/Clients.ts"
+
+const retained = (topic: string, payload: string) =>
+  ({ topic, payload: new TextEncoder().encode(payload), qos: 1, retain: true, properties: undefined }) as const
 
 describe("workPerTurnMax", () => {
   it("lets nobody wait for what one client sends at once", () => {
@@ -63,5 +66,62 @@ describe("workPerTurnMax", () => {
       assert.strictEqual(h.state.deferred.size, 0)
     })
     assert.isBelow(watcher.takePayloads().length, 20)
+  })
+
+  it("spreads the retained messages of a SUBSCRIBE over the turns that they take", () => {
+    const h = new CoreHarness({ config: { workPerTurnMax: 50 } })
+    for (let index = 0; index < 100; index++) h.core.setRetained(retained(`r/${index}`, "x"), h.now)
+    const [greedy, other] = [ready(h, "a"), ready(h, "b")]
+    other.subscribe("t")
+    other.take()
+    const [received, seen]: [Array<string>, Array<string>] = [[], []]
+    h.together(() => {
+      greedy.subscribe(
+        ...Array.from({ length: 20 }, (_, index) => `${"+/".repeat(index % 2)}${index < 10 ? "#" : "+"}`)
+      )
+      for (let turns = 0; turns < 4; turns++) {
+        other.publish("t", `${turns}`)
+        h.turn()
+        received.push(...greedy.takePayloads())
+        seen.push(...other.takePayloads())
+      }
+      // The other's message is in the first turn or the second.
+      assert.deepStrictEqual(seen.slice(0, 3), ["0", "1", "2"])
+      assert.isBelow(received.length, 250)
+    })
+    received.push(...greedy.takePayloads())
+    received.splice(0, received.length, ...received.filter((text) => text === "x"))
+    // "#" and "+/#" match all of them, "+/+" too, and "+" none.
+    assert.lengthOf(received, 300)
+    assert.strictEqual(h.state.retainedWalks.size, 0)
+    assert.strictEqual(h.state.retainedDue.size, 0)
+  })
+
+  it("gives retained messages as fast as they are taken: none is dropped for a slow reader", () => {
+    const h = new CoreHarness({ config: { outboxBytesMax: 4_000 } })
+    for (let index = 0; index < 500; index++) h.core.setRetained(retained(`r/${index}`, "x".repeat(100)), h.now)
+    const client = ready(h, "a")
+    client.freeze()
+    client.subscribe({ filter: "#", qos: 0 })
+    assert.isBelow(client.bufferedBytes, 4_000)
+    client.accept()
+    assert.lengthOf(client.takePayloads(), 500)
+    assert.strictEqual(h.core.stats.messagesDropped, 0)
+  })
+
+  it("goes on with the retained messages of a session whose client went away", () => {
+    const h = new CoreHarness({ config: { outboxBytesMax: 4_000 } })
+    for (let index = 0; index < 300; index++) h.core.setRetained(retained(`r/${index}`, "x".repeat(100)), h.now)
+    for (const durable of [true, false]) {
+      const options = durable ? kept(4) : {}
+      const client = ready(h, "a", options)
+      client.freeze()
+      client.subscribe("#")
+      client.drop()
+      assert.strictEqual(h.state.retainedWalks.size, 0)
+      if (durable) assert.strictEqual(h.session("a")?.queue.length, 300 - (h.session("a")?.inflight.size ?? 0))
+      else assert.isUndefined(h.session("a"))
+      h.connect("a").drop()
+    }
   })
 })

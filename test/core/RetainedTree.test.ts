@@ -147,7 +147,8 @@ describe("RetainedTree", () => {
   it("gives what a filter matches one at a time as it does all at once, whatever the filter", () => {
     const tree = treeOf("a", "a/b", "a/b/c", "a//c", "b", "/", "b/b", "$SYS/a")
     for (const filter of ["#", "+", "a/#", "+/b", "+/+/#", "a/b", "x", "$SYS/#", "a/+/c"]) {
-      const next = tree.matches(filter)
+      const { next: step } = tree.matches(filter)
+      const next = () => step(Number.POSITIVE_INFINITY)
       const found: Array<string> = []
       for (let message = next(); message !== undefined; message = next()) found.push(message.text)
       assert.deepStrictEqual(found.sort(), matched(tree, filter), filter)
@@ -157,7 +158,8 @@ describe("RetainedTree", () => {
 
   it("gives one at a time what was there at the beginning and still is, and comes to an end among new ones", () => {
     const tree = treeOf("t/0", "t/1", "t/2", "t/3")
-    const next = tree.matches("t/#")
+    const { next: step } = tree.matches("t/#")
+    const next = () => step(Number.POSITIVE_INFINITY)
     const first = next()?.text ?? ""
     const [gone, replaced, left] = ["t/0", "t/1", "t/2", "t/3"].filter((topic) => topic !== first)
     tree.delete(gone!)
@@ -171,10 +173,28 @@ describe("RetainedTree", () => {
 
   it("gives nothing more when everything is gone between two steps", () => {
     const tree = treeOf("a/b/c", "a/b/d", "a/e")
-    const next = tree.matches("a/#")
+    const { next: step } = tree.matches("a/#")
+    const next = () => step(Number.POSITIVE_INFINITY)
     assert.isDefined(next())
     for (const topic of ["a/b/c", "a/b/d", "a/e"]) tree.delete(topic)
     assert.isUndefined(next())
     assert.strictEqual(tree.nodeCount, 0)
+  })
+
+  it("looks at a bounded number of places at a time, and goes on where it stopped", () => {
+    const tree = treeOf(...Array.from({ length: 1_000 }, (_, index) => `${index}/x/${index % 100 === 99 ? "y" : "z"}`))
+    const matches = tree.matches("+/x/y")
+    const found: Array<unknown> = []
+    let calls = 0
+    while (!matches.ended) {
+      const before = matches.steps
+      const message = matches.next(50)
+      assert.isAtMost(matches.steps - before, 50)
+      if (message !== undefined) found.push(message)
+      calls++
+    }
+    assert.lengthOf(found, 10)
+    assert.isAbove(calls, 20)
+    assert.isUndefined(matches.next(50))
   })
 })

@@ -3,14 +3,18 @@
  * broker is made from; or read only, or not at all, and why.
  */
 import { readFileSync } from "node:fs"
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import * as BrokerConfig from "../../src/broker/BrokerConfig.ts"
 import * as DocumentedSettings from "../../src/settings/DocumentedSettings.ts"
 import * as ListenerDefaults from "../../src/settings/ListenerDefaults.ts"
 import * as Settings from "../../src/settings/Settings.ts"
 import * as Version from "../../src/settings/Version.ts"
 import * as ListenerConfig from "../../src/transport/ListenerConfig.ts"
+import * as TestCertificates from "../transport/TestCertificates.ts"
+import * as TestHandler from "../transport/TestHandler.ts"
+import { ca, client, connect, listen, withCertificate } from "../transport/TestTls.ts"
 
 const { defaults } = BrokerConfig
 
@@ -132,6 +136,28 @@ describe("a documented setting", () => {
       })
     )
   }
+})
+
+describe("the settings of the OpenSSL edition", () => {
+  const files = TestCertificates.folder()
+  afterAll(() => files.remove())
+
+  it.live("are what a handshake goes by", () =>
+    Effect.gen(function* () {
+      files.write("ca.pem", ca.certPem)
+      const path = files.path("ca.pem").replace(/.ca\.pem$/, "")
+      let settings = defaults
+      for (const assignment of ["OpenSSLCipherList=ECDHE+AESGCM:!AES256", `OpenSSLCADir=${path}`]) {
+        settings = Settings.change(settings, yield* Settings.assign(assignment, settings, true))
+      }
+      const test = yield* TestHandler.make()
+      const { localPort } = yield* listen(test, { ...settings.listenerDefaults, sslAuthenticateClients: true })
+      const socket = yield* connect(localPort, { ...withCertificate(client), maxVersion: "TLSv1.2" })
+      assert.strictEqual(socket.getCipher().name, "ECDHE-RSA-AES128-GCM-SHA256")
+      yield* Queue.take(test.connections)
+      assert.deepInclude(test.certificates[0], { status: "OK", accept: true })
+    })
+  )
 })
 
 describe("the version", () => {

@@ -82,7 +82,13 @@ export class SessionLife {
   /** By publisher, topic and both QoS: the latest message so far. */
   private readonly latest = new Map<string, number>()
   private readonly retainedReceipts = new Map<number, number>()
-  private readonly retainedDue: Array<{ readonly publication: Publication; readonly after: number }> = []
+  private readonly retainedDue: Array<{
+    readonly publication: Publication
+    readonly filter: string
+    readonly after: number
+  }> = []
+  /** When an UNSUBSCRIBE of a filter was sent last: what it had retained need not come any more. */
+  private readonly givenUp = new Map<string, number>()
   private readonly world: World
   private readonly ledger: Ledger
   private readonly profile: Profile
@@ -148,12 +154,14 @@ export class SessionLife {
     if (!wantsRetained) return
     for (const publication of retained) {
       const stillRetained = this.ledger.certainlyRetained(publication.topic) === publication
-      if (stillRetained && Math.min(publication.qos, code) > 0) this.retainedDue.push({ publication, after: sent })
+      if (stillRetained && Math.min(publication.qos, code) > 0)
+        this.retainedDue.push({ publication, filter, after: sent })
     }
   }
 
   unsubscribing(filter: string): void {
     const now = this.world.moment()
+    this.givenUp.set(filter, now)
     for (const standing of this.standing) {
       if (standing.filter === filter && standing.to === NEVER) standing.to = now
     }
@@ -302,12 +310,20 @@ export class SessionLife {
       if (publication.retain && this.profile.retainAsPublished) return false
       return qos > 0 || (linked && this.connectedMoment < publication.begun)
     })
-    for (const { after, publication } of this.retainedDue) {
+    for (const { after, filter, publication } of this.retainedDue) {
+      if ((this.givenUp.get(filter) ?? 0) > after) continue
       const at = this.retainedReceipts.get(publication.number) ?? 0
       // The hook may have refused it for this subscription alone.
-      if (at < after && !publication.denied && !this.isTooLarge(publication)) missing.push(publication)
+      if (at >= after || publication.denied || this.isTooLarge(publication)) continue
+      if (!this.mayBeReplaced(publication)) missing.push(publication)
     }
     return missing
+  }
+
+  /** Where a turn does little, a newer message of the topic may come before the retained one was sent. */
+  private mayBeReplaced({ number, topic }: Publication): boolean {
+    if (this.world.scenario.config.workPerTurnMax > 1_000) return false
+    return this.ledger.publications.some((other) => other.retain && other.topic === topic && other.number > number)
   }
 
   private isTooLarge({ payload }: Publication): boolean {

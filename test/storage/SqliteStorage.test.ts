@@ -123,6 +123,39 @@ describe("SqliteStorage", () => {
     })
   )
 
+  it.live("keeps what becomes of a message whose order was that of one before it", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const set = (order: number): StoreOperation => ({
+        _tag: "SetOutgoing",
+        clientId: "a",
+        order,
+        packetId: order,
+        state: 4
+      })
+      yield* Effect.gen(function* () {
+        const store = yield* openIn(path)
+        yield* loaded(store)
+        yield* store.commit([session("a"), outgoing("a", 1), outgoing("a", 2), outgoing("a", 3)], 1)
+        yield* store.commit([removeOutgoing("a", 3)], 2)
+      }).pipe(Effect.scoped)
+      // As after a restart, when the highest order there is is 2: both lie where the other one's neighbours are.
+      const store = yield* openIn(path)
+      yield* loaded(store)
+      yield* store.commit([outgoing("a", 3), outgoing("a", 4)], 1)
+      yield* store.commit([set(2), set(3), set(4)], 2)
+      const states = (yield* loaded(store)).flatMap((record) =>
+        record._tag === "PutOutgoing" ? [[record.order, record.state]] : []
+      )
+      assert.deepStrictEqual(states, [
+        [1, 1],
+        [2, 4],
+        [3, 4],
+        [4, 4]
+      ])
+    })
+  )
+
   it.live("a thread that dies between commits is started again, and goes on from the committed sequence", () =>
     Effect.gen(function* () {
       const store = yield* openIn(yield* directory)

@@ -173,7 +173,7 @@ describe("many of them", () => {
     assert.deepStrictEqual(other.takePayloads(), ["t/7"])
     assert.strictEqual(new Set(answerAll(h, (topic) => topic !== "t/3")).size, 1_000)
     assert.strictEqual(client.takePayloads().length, 999)
-    assert.strictEqual(h.state.retainedChecks.size, 0)
+    assert.strictEqual(h.state.retainedWalks.size, 0)
   })
 
   it("follow the filters of one SUBSCRIBE in turn, each at the QoS and identifier of its own", () => {
@@ -232,7 +232,7 @@ describe("many of them", () => {
     client.take()
     answerAll(h, () => true)
     assert.deepStrictEqual(client.take(), [])
-    assert.strictEqual(h.state.retainedChecks.size, 0)
+    assert.strictEqual(h.state.retainedWalks.size, 0)
     client.subscribe("t/#")
     h.answer(ACCEPT)
     client.subscribe("t/#")
@@ -249,7 +249,7 @@ describe("many of them", () => {
       client.subscribe("t/#")
       client.drop()
       assert.strictEqual(answerAll(h, () => true).length, durable ? 3 : 1)
-      assert.strictEqual(h.state.retainedChecks.size, 0)
+      assert.strictEqual(h.state.retainedWalks.size, 0)
       if (!durable) continue
       assert.deepStrictEqual(payloads(h.connect("a", options)), [...numbered(3)])
     }
@@ -264,8 +264,8 @@ describe("many of them", () => {
       client.drop()
     }
     assert.strictEqual(h.asks.length, 1)
-    const [check] = h.state.retainedChecks.values()
-    assert.isAtMost(check!.pending.size, 1)
+    const [walk] = h.state.retainedWalks.values()
+    assert.isAtMost(walk!.pending.size, 1)
   })
 
   it("are bounded in bytes with their publishers' names, and come back from the store with them", () => {
@@ -336,7 +336,7 @@ describe("whatever happens in whatever order", () => {
       if (!isSubscribed || isRefused(topic)) continue
       assert.strictEqual(newest.get(topic), Number(new TextDecoder().decode(payload)), topic)
     }
-    assert.strictEqual(h.state.retainedChecks.size, 0)
+    assert.strictEqual(h.state.retainedWalks.size, 0)
   }
 
   it("nothing refused comes, nothing older after something newer, and what is permitted comes", () => {
