@@ -131,12 +131,8 @@ export class SqliteWriter {
       const session = removedOutgoing[at]!
       const first = removedOutgoing[at + 1]!
       const last = removedOutgoing[at + 2]!
-      let left = last - first + 1
-      for (const row of rows<Chunk>(this.statements.removeCovered, session, first, last, last)) {
-        left -= row.last - row.first + 1
-        this.forget(row)
-      }
-      if (left <= 0) continue
+      for (const row of rows<Chunk>(this.statements.removeCovered, session, first, last, last)) this.forget(row)
+      // Also when those were all: the order of a message that had gone before may be in a second chunk.
       for (const chunk of this.find(session, first, last)) {
         const { states } = this.marksOf(chunk)
         const from = Math.max(first, chunk.first) - chunk.first

@@ -12,30 +12,24 @@ export type Kind = "program" | "embedded"
 
 export const kinds: ReadonlyArray<Kind> = ["program", "embedded"]
 
-/** A fault that a broker may have, so that a test can show that it would not go unnoticed. */
-export type Planted = "loses messages" | "forgets states"
-
 export interface Options {
   readonly kind: Kind
   readonly dataDir: string
   readonly durability: Durability
-  /** Of an embedded one. */
-  readonly planted?: Planted | undefined
 }
 
 export interface EmbeddedOptions {
   readonly file: string
   readonly durability: Durability
-  readonly planted: Planted | undefined
 }
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
-const argumentsOf = ({ dataDir, durability, kind, planted }: Options): ReadonlyArray<string> => {
+const argumentsOf = ({ dataDir, durability, kind }: Options): ReadonlyArray<string> => {
   if (kind === "program") {
     return ["src/cli/main.ts", "broker", "--port", "0", "--data-dir", dataDir, "--durability", durability]
   }
-  const options: EmbeddedOptions = { file: StorageFlags.databaseIn(dataDir), durability, planted }
+  const options: EmbeddedOptions = { file: StorageFlags.databaseIn(dataDir), durability }
   return ["test/crash/broker.ts", JSON.stringify(options)]
 }
 

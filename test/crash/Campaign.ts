@@ -14,7 +14,7 @@ import { random } from "../core/Random.ts"
 import { databaseIn } from "../../src/cli/StorageFlags.ts"
 import * as SqliteBackup from "../../src/storage/SqliteBackup.ts"
 import type { Durability } from "../../src/storage/SqliteFile.ts"
-import { BrokerProcess, type Kind, type Planted } from "./BrokerProcess.ts"
+import { BrokerProcess, type Kind } from "./BrokerProcess.ts"
 import { Publisher } from "./Publisher.ts"
 import { Subscriber } from "./Subscriber.ts"
 import * as Verdict from "./Verdict.ts"
@@ -25,7 +25,6 @@ export interface Options {
   readonly kind: Kind
   /** Default "fsync". */
   readonly durability?: Durability
-  readonly planted?: Planted
   readonly report?: (line: string) => void
 }
 
@@ -126,8 +125,8 @@ class Campaign {
   }
 
   private start(): BrokerProcess {
-    const { durability = "fsync", kind, planted } = this.options
-    this.broker = new BrokerProcess({ kind, dataDir: this.dataDir, durability, planted })
+    const { durability = "fsync", kind } = this.options
+    this.broker = new BrokerProcess({ kind, dataDir: this.dataDir, durability })
     return this.broker
   }
 

@@ -10,32 +10,21 @@ import * as Layer from "effect/Layer"
 import * as Broker from "../../src/broker/Broker.ts"
 import * as BrokerConfig from "../../src/broker/BrokerConfig.ts"
 import * as ExitCode from "../../src/cli/ExitCode.ts"
-import type { StoreOperation } from "../../src/core/StoreOperation.ts"
-import { BrokerStorage } from "../../src/storage/BrokerStorage.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
 import type { EmbeddedOptions } from "./BrokerProcess.ts"
 
 const LOG_BYTES_MAX = 200_000
 
-const { durability, file, planted } = JSON.parse(process.argv[2] ?? "{}") as EmbeddedOptions // written by BrokerProcess.ts
-
-/** What such a store leaves out of what it says it keeps. */
-const isLost = (operation: StoreOperation): boolean => {
-  if (planted === "loses messages") return operation._tag === "PutOutgoing" && operation.order % 10 === 0
-  return planted === "forgets states" && operation._tag === "SetOutgoing"
-}
-
-const storage = Layer.effect(BrokerStorage)(
-  Effect.map(SqliteStorage.make({ file, durability, logBytesMax: LOG_BYTES_MAX }), ({ commit, ...service }) => ({
-    ...service,
-    commit: (operations: ReadonlyArray<StoreOperation>, sequence: number) =>
-      commit(planted === undefined ? operations : operations.filter((one) => !isLost(one)), sequence)
-  }))
-)
+const { durability, file } = JSON.parse(process.argv[2] ?? "{}") as EmbeddedOptions // written by BrokerProcess.ts
 
 const layer = Layer.unwrap(
   Effect.map(BrokerConfig.fromEnv(), (settings) =>
-    Broker.layer.pipe(Layer.provide([BrokerConfig.layer({ ...settings, listeners: [{ port: 0 }] }), storage]))
+    Broker.layer.pipe(
+      Layer.provide([
+        BrokerConfig.layer({ ...settings, listeners: [{ port: 0 }] }),
+        SqliteStorage.layer({ file, durability, logBytesMax: LOG_BYTES_MAX })
+      ])
+    )
   )
 )
 

@@ -153,6 +153,9 @@ describe("SqliteStorage", () => {
         [3, 4],
         [4, 4]
       ])
+      yield* store.commit([removeOutgoing("a", 1), removeOutgoing("a", 2), removeOutgoing("a", 3)], 3)
+      const orders = (yield* loaded(store)).flatMap((record) => (record._tag === "PutOutgoing" ? [record.order] : []))
+      assert.deepStrictEqual(orders, [4])
     })
   )
 
