@@ -4,7 +4,8 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { BrokerStorage } from "../../src/storage/BrokerStorage.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
-import { contract, outgoing, retained, session, subscription } from "./contract.ts"
+import { outgoing, retained, session, subscription } from "../../src/storage/StorageContract.ts"
+import { contract } from "./contract.ts"
 
 contract(
   "MemoryStorage.layerKeeping",

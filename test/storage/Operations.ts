@@ -4,7 +4,7 @@
  */
 import type { PutOutgoing, StoreOperation, StoreRecord } from "../../src/core/StoreOperation.ts"
 import type { random } from "../core/Random.ts"
-import { incoming, message, outgoing, retained, session, subscription } from "./contract.ts"
+import { incoming, message, outgoing, retained, session, subscription } from "../../src/storage/StorageContract.ts"
 
 const CLIENTS = ["a", "b", "c", "d", "e"]
 

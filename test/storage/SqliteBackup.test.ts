@@ -6,7 +6,7 @@ import { existsSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as SqliteBackup from "../../src/storage/SqliteBackup.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
-import { outgoing, session } from "./contract.ts"
+import { outgoing, session } from "../../src/storage/StorageContract.ts"
 import { directory } from "./Directory.ts"
 
 describe("SqliteBackup", () => {

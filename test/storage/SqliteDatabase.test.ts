@@ -6,7 +6,7 @@ import type { StoreOperation } from "../../src/core/StoreOperation.ts"
 import * as SqliteBatch from "../../src/storage/SqliteBatch.ts"
 import { SqliteCatalog } from "../../src/storage/SqliteCatalog.ts"
 import { SqliteDatabase } from "../../src/storage/SqliteDatabase.ts"
-import { message, session } from "./contract.ts"
+import { message, session } from "../../src/storage/StorageContract.ts"
 import { directory } from "./Directory.ts"
 
 const MIB = 1024 * 1024

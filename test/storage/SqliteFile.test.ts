@@ -24,7 +24,7 @@ import { type DatabaseOptions, SqliteDatabase } from "../../src/storage/SqliteDa
 import * as SqliteFailure from "../../src/storage/SqliteFailure.ts"
 import * as SqliteSchema from "../../src/storage/SqliteSchema.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
-import { outgoing, session } from "./contract.ts"
+import { outgoing, session } from "../../src/storage/StorageContract.ts"
 import { directory } from "./Directory.ts"
 
 const open = (file: string) =>

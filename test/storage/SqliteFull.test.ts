@@ -16,7 +16,7 @@ import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
 import * as RawClient from "../broker/RawClient.ts"
 import { brokerLayer, collect, port } from "../broker/support.ts"
-import { message, outgoing, session } from "./contract.ts"
+import { message, outgoing, session } from "../../src/storage/StorageContract.ts"
 import { directory } from "./Directory.ts"
 
 const MIB = 1024 * 1024

@@ -6,7 +6,7 @@ import { DatabaseSync } from "node:sqlite"
 import { SqliteBytes } from "../../src/storage/SqliteBytes.ts"
 import * as SqliteMessage from "../../src/storage/SqliteMessage.ts"
 import * as SqliteSchema from "../../src/storage/SqliteSchema.ts"
-import { message } from "./contract.ts"
+import { message } from "../../src/storage/StorageContract.ts"
 
 const written = (stored: Parameters<typeof SqliteMessage.write>[0]): Uint8Array => {
   const target = new SqliteBytes()

@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import { copyFileSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
-import { retained, session } from "./contract.ts"
+import { retained, session } from "../../src/storage/StorageContract.ts"
 import { directory } from "./Directory.ts"
 
 const opened = Effect.fnUntraced(function* () {

@@ -10,7 +10,7 @@ import { DatabaseSync } from "node:sqlite"
 import type { StoreRecord } from "../../src/core/StoreOperation.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
 import { random } from "../core/Random.ts"
-import { incoming, message, outgoing, retained, session, subscription } from "./contract.ts"
+import { incoming, message, outgoing, retained, session, subscription } from "../../src/storage/StorageContract.ts"
 import { directory } from "./Directory.ts"
 
 const PAGE = 8_192

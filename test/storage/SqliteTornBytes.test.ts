@@ -22,7 +22,7 @@ import type { StoreOperation } from "../../src/core/StoreOperation.ts"
 import * as SqliteBatch from "../../src/storage/SqliteBatch.ts"
 import { SqliteCatalog } from "../../src/storage/SqliteCatalog.ts"
 import { SqliteDatabase } from "../../src/storage/SqliteDatabase.ts"
-import { incoming, outgoing, retained, session, subscription } from "./contract.ts"
+import { incoming, outgoing, retained, session, subscription } from "../../src/storage/StorageContract.ts"
 
 const HEADER_BYTES = 32
 const FRAME_HEADER_BYTES = 24

@@ -13,7 +13,7 @@ import { SqliteDatabase } from "../../src/storage/SqliteDatabase.ts"
 import { SqliteLoad } from "../../src/storage/SqliteLoad.ts"
 import { random } from "../core/Random.ts"
 import { MemoryStore } from "../../src/storage/MemoryStorage.ts"
-import { session } from "./contract.ts"
+import { session } from "../../src/storage/StorageContract.ts"
 import { canonical, Operations } from "./Operations.ts"
 
 const HEADER_BYTES = 32

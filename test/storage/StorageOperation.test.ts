@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import * as StorageOperation from "../../src/storage/StorageOperation.ts"
-import { incoming, message, outgoing, retained, session, subscription } from "./contract.ts"
+import { incoming, message, outgoing, retained, session, subscription } from "../../src/storage/StorageContract.ts"
 
 const encode = Schema.encodeUnknownSync(Schema.fromJsonString(StorageOperation.StoreOperationJson))
 const decode = Schema.decodeUnknownSync(Schema.fromJsonString(StorageOperation.StoreOperationJson))
