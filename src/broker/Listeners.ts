@@ -25,8 +25,6 @@ import * as Wait from "./Wait.ts"
 
 /** "Action impossible in control's present state": a question without an answer. */
 const NO_DECISION = 211
-/** "Error verifying certificate". */
-const CERTIFICATE_DOUBTFUL = 280
 
 /** An address that was asked for: stopped and started again, another listener is there. */
 interface Place {
@@ -37,7 +35,7 @@ interface Place {
   /** Those before it may still have connections. */
   former: ReadonlyArray<Listener.Listener>
   /** Certificates that replaced those of the configuration. */
-  certificates: Listener.CertificatesOptions | undefined
+  certificates: ListenerConfig.CertificatesConfig | undefined
 }
 
 export class Listeners {
@@ -104,11 +102,9 @@ export class Listeners {
     options: Listener.ListenerOptions
   ): Effect.Effect<Listener.Listener, BrokerError.BrokerError> {
     return Effect.gen({ self: this }, function* () {
-      const config = yield* decode(ListenerDefaults.apply(this.settings.listenerDefaults, options))
+      const configured = yield* decode(ListenerDefaults.apply(this.settings.listenerDefaults, options))
+      const config = place.certificates === undefined ? configured : withCertificates(configured, place.certificates)
       const listener = yield* Effect.mapError(this.listen(config, place), BrokerError.of)
-      if (place.certificates !== undefined && listener.replaceCertificates !== undefined) {
-        yield* Effect.mapError(listener.replaceCertificates(place.certificates), BrokerError.of)
-      }
       place.former = listenersOf(place).filter((each) =>
         [...this.turn.drivers].some((driver) => driver.listener === each)
       )
@@ -130,7 +126,7 @@ export class Listeners {
         if (listener?.localPort !== localPort || listener.certificate === undefined) continue
         if (listener.replaceCertificates === undefined) continue
         const remember = Effect.sync(() => {
-          place.certificates = options
+          if (options !== undefined) place.certificates = listener.certificate
         })
         return listener.replaceCertificates(options).pipe(Effect.mapError(BrokerError.of), Effect.andThen(remember))
       }
@@ -204,8 +200,8 @@ export class Listeners {
           errorCode: SocketErrno.codeOf(errno),
           description: `A connection could not be accepted: ${SocketErrno.describe(errno)}`
         }),
-      certificateDoubtful: (description) =>
-        this.hub.publish({ _tag: "Error", connectionId: "", errorCode: CERTIFICATE_DOUBTFUL, description }),
+      tlsImpaired: (errorCode, description) =>
+        this.hub.publish({ _tag: "Error", connectionId: "", errorCode, description }),
       preparing: (peer) => {
         const refusal = this.refusal()
         if (refusal === undefined) return this.handshakes.begin()
@@ -270,6 +266,16 @@ export class Listeners {
     this.refused++
     this.hub.publish({ _tag: "ConnectionRefused", remoteHost, remotePort, protocol, reason })
   }
+}
+
+/** A configuration with other certificates than its own, of which nothing is left. */
+const withCertificates = (
+  config: ListenerConfig.ListenerConfig,
+  certificates: ListenerConfig.CertificatesConfig
+): ListenerConfig.ListenerConfig => {
+  const others = Object.entries(config).filter(([key]) => !Object.hasOwn(ListenerConfig.CertificatesConfig.fields, key))
+  // What was taken out is what is put in: it is of the protocol that it was of.
+  return { ...Object.fromEntries(others), ...certificates } as ListenerConfig.ListenerConfig
 }
 
 const listenersOf = ({ former, listener }: Place): ReadonlyArray<Listener.Listener> =>

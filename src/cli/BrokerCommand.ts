@@ -6,6 +6,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Stream from "effect/Stream"
 import * as Broker from "../broker/Broker.ts"
 import * as BrokerConfig from "../broker/BrokerConfig.ts"
 import * as BrokerLogger from "../broker/BrokerLogger.ts"
@@ -64,6 +65,13 @@ const listenersFrom = Effect.fnUntraced(function* (
   return settings.listeners.length > 0 ? settings.listeners : [ListenerFlags.DEFAULT]
 })
 
+/** The broker's own troubles: certificates in doubt, a key log or a listener that failed. */
+const tellTrouble = (broker: Broker.Broker["Service"]): Effect.Effect<void> =>
+  broker.eventsOf("Error").pipe(
+    Stream.filter(({ connectionId }) => connectionId === ""),
+    Stream.runForEach(({ description, errorCode }) => Effect.logError(`${description} (${errorCode})`))
+  )
+
 const run = Effect.fnUntraced(function* (
   choice: ListenerFlags.ListenerChoice,
   assignments: ReadonlyArray<string>,
@@ -71,21 +79,21 @@ const run = Effect.fnUntraced(function* (
 ) {
   const settings = yield* SettingFlags.apply(yield* BrokerConfig.fromEnv(), assignments)
   const listeners = yield* listenersFrom(choice, settings)
-  // What level 1 tells is on standard output anyway; more than that was asked for.
+  // Level 1 would let clients fill the log with their faults: of that only what is about no single one is told.
   const logged = settings.logLevel >= 2 ? BrokerLogger.logged(Broker.layer) : Broker.layer
   const layer = logged.pipe(
-    Layer.provide([BrokerConfig.layer({ ...settings, listeners }), StorageFlags.layer(storage)]),
-    Layer.provide(Layer.succeed(Logger.LogToStderr)(true))
+    Layer.provide([BrokerConfig.layer({ ...settings, listeners }), StorageFlags.layer(storage)])
   )
   const program = Effect.gen(function* () {
     const broker = yield* Broker.Broker
+    if (settings.logLevel < 2) yield* Effect.forkChild(tellTrouble(broker), { startImmediately: true })
     yield* Console.log(`effect-mqtt ${StorageFlags.describe(storage)}`)
     for (const listener of yield* broker.listeners) {
       yield* Console.log(`effect-mqtt listening on ${Listener.url(listener)}`)
     }
     return yield* Effect.never
   })
-  return yield* program.pipe(Effect.provide(layer))
+  return yield* program.pipe(Effect.provide(layer), Effect.provideService(Logger.LogToStderr, true))
 })
 
 export const command = Command.make(

@@ -50,7 +50,7 @@ export const defaults: BrokerSettings = {
   messagesBufferMax: 16_384
 }
 
-export type NumberKey = {
+type NumberKey = {
   [K in keyof BrokerSettings]: BrokerSettings[K] extends number ? K : never
 }[keyof BrokerSettings]
 
@@ -93,7 +93,7 @@ const ranges: { readonly [K in NumberKey]: readonly [minimum: number, maximum: n
   messagesBufferMax: [1, 10_000_000]
 }
 
-export const numberKeys = Object.keys(ranges) as ReadonlyArray<NumberKey> // the record is written out above
+const numberKeys = Object.keys(ranges) as ReadonlyArray<NumberKey> // the record is written out above
 
 const whole = (name: NumberKey): Schema.Codec<number> => {
   const [minimum, maximum] = ranges[name]
@@ -102,12 +102,12 @@ const whole = (name: NumberKey): Schema.Codec<number> => {
   return Schema.Number.check(Schema.makeFilter(inRange, { message }))
 }
 
-export const numbers = Object.fromEntries(numberKeys.map((name) => [name, whole(name)])) as {
+const numbers = Object.fromEntries(numberKeys.map((name) => [name, whole(name)])) as {
   readonly [K in NumberKey]: Schema.Codec<number> // one entry a key, by construction
 }
 
 /** What is not a number. */
-export const choices = {
+const choices = {
   queueOverflow: Schema.Literals(["drop-newest", "drop-oldest", "disconnect"]),
   refusedPublish: Schema.Literals(["acknowledge", "close"]),
   recheckSubscriptions: Schema.Boolean,

@@ -30,7 +30,8 @@ export const apply = (
   defaults: ListenerDefaults,
   options: ListenerConfig.ListenerOptions
 ): ListenerConfig.ListenerOptions => {
-  const fields = fieldsOf[options.protocol ?? 0]
+  // A number that is no protocol has none: it is refused when the options are decoded.
+  const fields: object = fieldsOf[options.protocol ?? 0] ?? {}
   const fitting = Object.entries(defaults).filter(([key]) => Object.hasOwn(fields, key))
   // What is left are fields of that protocol.
   return { ...Object.fromEntries(fitting), ...options } as ListenerConfig.ListenerOptions

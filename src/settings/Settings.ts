@@ -215,7 +215,10 @@ export const assign: (
       return { scope: "broker", setting, values: yield* brokerValue(setting, place.key, text, current[place.key]) }
     case "listeners": {
       const listeners = ListenerList.parse(text, current.listenerDefaults)
-      if (typeof listeners === "string") return yield* new SettingError.InvalidSetting({ detail: listeners })
+      if (typeof listeners === "string") {
+        const detail = `${name} must be URLs with commas between them, and ${listeners}`
+        return yield* new SettingError.InvalidSetting({ detail })
+      }
       return { scope: "broker", setting, values: { listeners } }
     }
     case "structured":

@@ -34,9 +34,16 @@ interface Level {
   at: string | number
 }
 
+/** Characters of a field's name that are shown: a document may have nothing but one name. */
+const NAME_SHOWN_MAX = 100
+
 /** `["OutgoingMessages", 2, "State"]` as people write it. */
 export const describePath = (path: ReadonlyArray<PropertyKey>): string =>
-  path.map((key, at) => (typeof key === "number" ? `[${key}]` : `${at === 0 ? "" : "."}${String(key)}`)).join("")
+  path
+    .map((key, at) =>
+      typeof key === "number" ? `[${key}]` : `${at === 0 ? "" : "."}${String(key).slice(0, NAME_SHOWN_MAX)}`
+    )
+    .join("")
 
 const pathOf = (open: ReadonlyArray<Level>): string => describePath(open.map(({ at }) => at))
 

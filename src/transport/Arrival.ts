@@ -48,8 +48,8 @@ export interface Stages {
   progress(arrival: Arrival, message: () => string): void
   /** It did not work out: told as an event. The connection is closed, after the response if there is one. */
   fail(arrival: Arrival, failure: HandshakeFailure, response?: string): void
-  /** Not about an arrival: the status of a certificate is bad, or could not be found out. */
-  certificateDoubtful(description: string): void
+  /** Not about an arrival: see `ListenerHandler`. */
+  tlsImpaired(code: 270 | 280, description: string): void
 }
 
 /** "Error during handshake". */

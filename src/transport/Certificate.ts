@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto"
+import type { Stats } from "node:fs"
 import * as Fs from "node:fs/promises"
 import * as Tls from "node:tls"
 import * as CertificateError from "./CertificateError.ts"
@@ -34,18 +35,36 @@ interface Material {
   readonly certificates: ReadonlyArray<X509Certificate>
 }
 
+const damaged = (store: string, detail: string) => new CertificateError.CertificateStoreUnavailable({ store, detail })
+
+/** All authorities of an operating system have half a megabyte. */
+const FILE_BYTES_MAX = 16 * 1024 * 1024
+
+/** Looked at before it is opened: a pipe that nobody writes to would hold up the program for ever, its end included. */
+const fileFault = (stats: Stats): string | undefined => {
+  if (!stats.isFile()) return "it is no file but a directory, a pipe or a device"
+  return stats.size > FILE_BYTES_MAX ? `it is larger than ${FILE_BYTES_MAX / 1024 / 1024} MiB` : undefined
+}
+
 /** Text or bytes as they are, or the contents of the file that a string names. */
 const read = (store: string | Uint8Array, isPath: boolean, name: string) => {
   if (typeof store !== "string" || !isPath) return Effect.succeed(Buffer.from(store))
-  return Effect.tryPromise({
-    try: () => Fs.readFile(store),
-    catch: (error) => {
-      const errno = error instanceof Error ? errnoOf(error) : String(error)
-      const reason = errno === "ENOENT" ? "there is no such file" : `it cannot be read (${errno})`
-      const detail = `${reason}. Check the path, and that this program may read it.`
-      return new CertificateError.CertificateStoreUnavailable({ store: name, detail })
+  const unreadable = (reason: string) => damaged(name, `${reason}. Check the path, and that this program may read it.`)
+  const attempt = <A>(evaluate: () => Promise<A>) =>
+    Effect.tryPromise({
+      try: evaluate,
+      catch: (error) => {
+        const errno = error instanceof Error ? errnoOf(error) : String(error)
+        return unreadable(errno === "ENOENT" ? "there is no such file" : `it cannot be read (${errno})`)
+      }
+    })
+  return Effect.flatMap(
+    attempt(() => Fs.stat(store)),
+    (stats) => {
+      const fault = fileFault(stats)
+      return fault === undefined ? attempt(() => Fs.readFile(store)) : Effect.fail(unreadable(fault))
     }
-  })
+  )
 }
 
 /** How a store is called in messages: its path, or what it is. Never its contents. */
@@ -77,8 +96,6 @@ const keyFrom = (pem: string, passphrase: string, name: string) =>
       return new CertificateError.CertificateStoreUnavailable({ store: name, detail })
     }
   })
-
-const damaged = (store: string, detail: string) => new CertificateError.CertificateStoreUnavailable({ store, detail })
 
 const certificateFrom = (bytes: Buffer | string, name: string) =>
   Effect.try({

@@ -118,7 +118,7 @@ export class ServerCertificateMissing extends Schema.TaggedError<ServerCertifica
   override get message(): string {
     return this.missing === "certificate"
       ? `There is no certificate in ${this.store}. Add the server's own, followed by those of its authorities.`
-      : `There is a certificate in ${this.store}, but no private key. Add it, or name its file as sslCertKey.`
+      : `There is a certificate in ${this.store}, but no private key. Add it, or name its file as sslCertKey (--key).`
   }
 }
 

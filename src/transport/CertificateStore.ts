@@ -100,8 +100,12 @@ export interface PemBlocks {
 
 /** Keys and certificates in a PEM text, in their order; whatever else is in it is passed over. */
 export const pemBlocks = (text: string): PemBlocks => {
-  const blocks = Array.from(text.matchAll(/-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g))
-  const of = (pattern: RegExp) => blocks.filter(([, label]) => pattern.test(label!)).map(([block]) => `${block}\n`)
+  // Each from one beginning to the next, so that those without an end cost no more than their length.
+  const blocks = text
+    .split(/(?=-----BEGIN )/)
+    .flatMap((part) => [/^-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/.exec(part) ?? []])
+  const of = (pattern: RegExp) =>
+    blocks.flatMap(([block, label]) => (label !== undefined && pattern.test(label) ? [`${block}\n`] : []))
   return { keys: of(/PRIVATE KEY$/), certificates: of(/^(?:X509 |TRUSTED )?CERTIFICATE$/) }
 }
 

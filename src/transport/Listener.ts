@@ -9,7 +9,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type { ListenError } from "./ListenError.ts"
-import type { CertificateConfig, CertificatesOptions, Protocol } from "./ListenerConfig.ts"
+import type { CertificatesConfig, CertificatesOptions, Protocol } from "./ListenerConfig.ts"
 
 export {
   CertificatesConfig,
@@ -113,8 +113,11 @@ export interface ListenerHandler {
   accepted(connection: TransportConnection): void
   /** A connection could not be accepted (out of file descriptors, for one); the listener goes on. */
   acceptFailed(errno: string): void
-  /** The status of the listener's certificate is bad, or could not be found out; the listener goes on. */
-  certificateDoubtful(description: string): void
+  /**
+   * Not about a connection: the status of the listener's certificate is bad, or could not be found out (280); or the
+   * secrets of connections can no longer be written down (270). The listener goes on.
+   */
+  tlsImpaired(code: 270 | 280, description: string): void
   /** A handshake begins. Returns its connection id; undefined: there is no room for it. It counts until it is over. */
   preparing(peer: Peer): string | undefined
   /** How a handshake goes, in words. */
@@ -134,7 +137,7 @@ export interface Listener {
   readonly localPort: number
   readonly listening: boolean
   /** Where its certificate comes from, if it has one. */
-  readonly certificate?: CertificateConfig | undefined
+  readonly certificate?: CertificatesConfig | undefined
   readonly sslAuthenticateClients?: boolean | undefined
   /** Frees the address and accepts nobody any more; connections stay. */
   stopAccepting(): void

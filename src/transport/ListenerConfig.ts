@@ -10,7 +10,9 @@ import * as Schema from "effect/Schema"
 import { isIP } from "node:net"
 
 /** 0 TCP, 1 TLS, 2 WebSocket, 3 secure WebSocket: the documented numbers. */
-export const Protocol = Schema.Literals([0, 1, 2, 3])
+export const Protocol = Schema.Literals([0, 1, 2, 3]).annotate({
+  message: "protocol must be 0 (TCP), 1 (TLS), 2 (WebSocket) or 3 (secure WebSocket)"
+})
 export type Protocol = typeof Protocol.Type
 
 const defaulted = <S extends Schema.Top>(schema: S, value: S["Encoded"]) =>
@@ -75,7 +77,11 @@ const Password = Schema.Union([Schema.Redacted(Schema.String), Schema.RedactedFr
 const certificateFields = {
   /** `SSLCertStoreType`: 2 and 3 PFX file and blob, 6 and 7 PEM file and blob, 99 finds out. */
   sslCertStoreType: defaulted(whole("sslCertStoreType", 0, 99), 99),
-  sslCertStore: Store,
+  sslCertStore: Store.pipe(
+    Schema.annotateKey({
+      messageMissingKey: "a listener with TLS needs sslCertStore: the path of a PFX or PEM file, or its contents"
+    })
+  ),
   sslCertStorePassword: defaulted(Password, ""),
   /** `*` takes the first certificate with a key; or a subject, a part of one, or `Thumbprint=` and a hash. */
   sslCertSubject: defaulted(Schema.String, "*"),
@@ -227,14 +233,14 @@ const schemas = {
   3: SecureWebSocketListenerConfig
 } as const satisfies Record<Protocol, Schema.Codec<ListenerConfig, unknown>>
 
-const isProtocol = Schema.is(Protocol)
+const decodeProtocol = Schema.decodeUnknownEffect(Schema.Struct({ protocol: Protocol }))
 
 /** Fills in defaults. Fails with every fault, each with its name; only those of the protocol that was asked for. */
-export const decode = (options: ListenerOptions): Effect.Effect<ListenerConfig, Schema.SchemaError> => {
-  const protocol: unknown = options.protocol ?? 0
-  const schema: Schema.Codec<ListenerConfig, unknown> = isProtocol(protocol) ? schemas[protocol] : ListenerConfig
-  return Schema.decodeUnknownEffect(schema)(options, { onExcessProperty: "error", errors: "all" })
-}
+export const decode = (options: ListenerOptions): Effect.Effect<ListenerConfig, Schema.SchemaError> =>
+  Effect.flatMap(decodeProtocol({ protocol: options.protocol ?? 0 }), ({ protocol }) => {
+    const schema: Schema.Codec<ListenerConfig, unknown> = schemas[protocol]
+    return Schema.decodeUnknownEffect(schema)(options, { onExcessProperty: "error", errors: "all" })
+  })
 
 /** Whether a TCP listener needs nothing besides its server. */
 export const isPlain = (config: TcpListenerConfig): boolean =>

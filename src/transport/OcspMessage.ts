@@ -20,6 +20,8 @@ const BASIC_RESPONSE = Buffer.from("2b0601050507300101", "hex")
 const OCSP_SIGNING = "1.3.6.1.5.5.7.3.9"
 /** How far clocks may be apart, in milliseconds. */
 const CLOCK_MILLIS = 5 * 60_000
+/** How long an answer is believed that does not say itself: somebody may have kept it from better days. */
+const AGE_MILLIS_MAX = 24 * 60 * 60_000
 
 /** Hashes by the algorithm that a signature names: RSA and ECDSA, as object identifiers in hex. */
 const hashes = new Map([
@@ -56,7 +58,7 @@ export const request = (certificate: X509Certificate, issuer: X509Certificate): 
 }
 
 /** The signed part, its signature, and who may have signed. */
-const signedBy = (basic: ReadonlyArray<Der.Value>, issuer: X509Certificate): boolean => {
+const signedBy = (basic: ReadonlyArray<Der.Value>, issuer: X509Certificate, now: number): boolean => {
   const [data, algorithm, signature, certificates] = basic
   const hash = hashes.get(Der.inside(algorithm)[0]?.content.toString("hex") ?? "")
   if (hash === undefined) return false
@@ -64,6 +66,7 @@ const signedBy = (basic: ReadonlyArray<Der.Value>, issuer: X509Certificate): boo
   const authorised = sent
     .map(({ raw }) => new X509Certificate(raw))
     .filter((each) => each.checkIssued(issuer) && each.verify(issuer.publicKey))
+    .filter(({ validFromDate, validToDate }) => validFromDate.getTime() <= now && now <= validToDate.getTime())
     .filter((each) => each.raw.equals(issuer.raw) || each.keyUsage?.includes(OCSP_SIGNING))
   return [issuer, ...authorised].some((each) => verify(hash, data!.raw, each.publicKey, Der.bits(signature)))
 }
@@ -91,7 +94,7 @@ export const read = (
   const [kind, body] = Der.inside(Der.inside(wrapped)[0])
   if (kind === undefined || body === undefined || !kind.content.equals(BASIC_RESPONSE)) return "it is of no known kind"
   const basic = Der.inside(Der.readAll(body.content)[0])
-  if (!signedBy(basic, issuer)) return "its signature is not the issuer's"
+  if (!signedBy(basic, issuer, now)) return "its signature is not the issuer's"
   const wanted = identityOf(certificate, issuer)
   const responses = Der.inside(Der.inside(basic[0]).find(({ tag }) => tag === Der.SEQUENCE))
   for (const response of responses) {
@@ -101,8 +104,9 @@ export const read = (
     const found = statuses.get(status?.tag ?? 0)
     const nextUpdate = next?.tag === Der.context(0) ? Der.time(Der.inside(next)[0]) : undefined
     if (found === undefined) return "its status is of no known kind"
-    if (Der.time(thisUpdate) > now + CLOCK_MILLIS) return "it is of the future: set this machine's clock"
-    if (nextUpdate !== undefined && nextUpdate <= now) return "it is out of date"
+    const since = Der.time(thisUpdate)
+    if (since > now + CLOCK_MILLIS) return "it is of the future: set this machine's clock"
+    if ((nextUpdate ?? since + AGE_MILLIS_MAX) <= now) return "it is out of date"
     return { status: found, nextUpdate }
   }
   return "it is about other certificates"

@@ -23,7 +23,7 @@ import type {
   NegotiatedTls,
   Origin
 } from "./Listener.ts"
-import type { CertificateConfig, ListenerConfig } from "./ListenerConfig.ts"
+import type { CertificatesConfig, ListenerConfig } from "./ListenerConfig.ts"
 import * as ProxyHeader from "./ProxyHeader.ts"
 import { ServerListener } from "./ServerListener.ts"
 import { ShapedConnection } from "./ShapedConnection.ts"
@@ -53,7 +53,7 @@ class StagedListener extends ServerListener implements Stages {
     }
   }
 
-  get certificate(): CertificateConfig | undefined {
+  get certificate(): CertificatesConfig | undefined {
     return this.tlsStage?.certificate
   }
 
@@ -105,8 +105,8 @@ class StagedListener extends ServerListener implements Stages {
     else arrival.stream.end(response, () => arrival.raw.destroy())
   }
 
-  certificateDoubtful(description: string): void {
-    this.handler.certificateDoubtful(description)
+  tlsImpaired(code: 270 | 280, description: string): void {
+    this.handler.tlsImpaired(code, description)
   }
 
   protected connected(socket: Net.Socket): void {

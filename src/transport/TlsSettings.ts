@@ -67,8 +67,9 @@ const accepted = (setting: string, value: string, options: Tls.SecureContextOpti
 const ciphers = Effect.fnUntraced(function* (list: string, minVersion: Version) {
   const setting = "SSLEnabledCipherSuites (OpenSSLCipherList)"
   const { rules, unknown } = CipherList.parse(list)
-  if (unknown.length > 0) {
-    const detail = `it has no use for ${unknown.join(", ")}. Leave it out, or set "*" for all that are safe.`
+  const useless = rules.length === 0 && unknown.length === 0 ? [JSON.stringify(list)] : unknown
+  if (useless.length > 0) {
+    const detail = `it has no use for ${useless.join(", ")}. Leave it out, or set "*" for all that are safe.`
     return yield* new TlsSettingUnsupported({ setting, detail })
   }
   // OpenSSL 3 allows TLS 1.0 and 1.1 only at its lowest level of security: who enables them has decided so.

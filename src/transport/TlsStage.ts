@@ -160,7 +160,7 @@ export class TlsStage {
     }
   }
 
-  get certificate(): CertificateConfig {
+  get certificate(): CertificatesConfig {
     return this.contexts.config
   }
 
@@ -207,7 +207,7 @@ export class TlsStage {
   replace(options: CertificatesOptions | undefined): Effect.Effect<void, ListenError> {
     return Effect.gen({ self: this }, function* () {
       const config = options === undefined ? this.contexts.config : yield* decodeCertificates(options)
-      const report = (description: string) => this.stages.certificateDoubtful(description)
+      const report = (description: string) => this.stages.tlsImpaired(280, description)
       const contexts = yield* loadContexts(config, this.settings, this.check, report)
       this.contexts = contexts
       this.server.setSecureContext(contexts.options)
@@ -223,9 +223,18 @@ export class TlsStage {
     this.asking?.interruptUnsafe()
   }
 
-  /** Appends the secrets of every connection to the file. */
+  /** Appends the secrets of every connection to the file, as long as it takes them. */
   logKeys(file: Fs.WriteStream): void {
-    this.server.on("keylog", (line) => file.write(line))
+    const append = (line: Buffer): void => {
+      if (file.writableLength < KEY_LOG_BYTES_MAX) file.write(line)
+      else file.destroy(new Error(`more than ${KEY_LOG_BYTES_MAX} bytes wait for its disk`))
+    }
+    this.server.on("keylog", append)
+    // A disk that is full must not end the broker.
+    file.on("error", ({ message }) => {
+      this.server.removeListener("keylog", append)
+      this.stages.tlsImpaired(270, `SSLKeyLogFile is not written to any more: ${message}`)
+    })
   }
 
   private secured(socket: Tls.TLSSocket): void {
@@ -264,11 +273,19 @@ const decodeCertificates = (options: CertificatesOptions) =>
     )
   )
 
+/** Most bytes that wait to be written to it; a handshake has less than a kilobyte. */
+const KEY_LOG_BYTES_MAX = 1024 * 1024
+
+const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = Fs.constants
+
+/** A pipe without a reader is an error: waiting for one, the whole process would stand still, its end included. */
+const KEY_LOG_FLAGS = O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK
+
 /** Secrets are for their owner's eyes only. */
 const openKeyLog = (path: string) =>
   Effect.acquireRelease(
     Effect.try({
-      try: () => Fs.createWriteStream(path, { fd: Fs.openSync(path, "a", 0o600) }),
+      try: () => Fs.createWriteStream(path, { fd: Fs.openSync(path, KEY_LOG_FLAGS, 0o600) }),
       catch: (error) => {
         const detail = `${String(error)}. Name a file that can be written, or none.`
         return new CertificateError.TlsSettingUnsupported({ setting: "SSLKeyLogFile", detail })
@@ -287,7 +304,7 @@ export const make: (
 ) => Effect.Effect<TlsStage, CertificateError.CertificateError, Scope.Scope> = Effect.fnUntraced(
   function* (config, stages) {
     const settings = yield* TlsSettings.contextOptions(config)
-    const report = (description: string) => stages.certificateDoubtful(description)
+    const report = (description: string) => stages.tlsImpaired(280, description)
     const contexts = yield* loadContexts(config, settings, config, report)
     const stage = new TlsStage(config, stages, settings, contexts)
     if (config.sslCheckOCSP > 0) stage.asking = yield* Effect.forkScoped(OcspStaple.keep(() => stage.staples, report))

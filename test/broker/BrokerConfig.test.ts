@@ -1,16 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as BrokerConfig from "../../src/broker/BrokerConfig.ts"
 import * as CoreConfig from "../../src/core/CoreConfig.ts"
 
-const parse = (env: Record<string, string>) =>
-  BrokerConfig.config.parse(
-    ConfigProvider.fromEnv({ env }).pipe(
-      ConfigProvider.constantCase,
-      ConfigProvider.nested(BrokerConfig.ENVIRONMENT_PREFIX)
-    )
-  )
+const parse = (env: Record<string, string>) => BrokerConfig.fromEnv(undefined, env)
 
 describe("BrokerConfig", () => {
   it.effect("every setting of the core has its default", () =>
@@ -90,6 +83,18 @@ describe("BrokerConfig", () => {
           { protocol: 0, host: "::1", port: 1883 }
         ]
       })
+    })
+  )
+
+  it.effect("what listeners have in common holds for those in the environment, in whatever order it is there", () =>
+    Effect.gen(function* () {
+      const { listenerDefaults, listeners } = yield* parse({
+        EFFECT_MQTT_LISTENERS: "mqtts://127.0.0.1",
+        EFFECT_MQTT_SSL_CERT_STORE: "server.pfx",
+        EFFECT_MQTT_SSL_CERT_STORE_PASSWORD: "secret"
+      })
+      assert.deepStrictEqual(listeners, [{ protocol: 1, host: "127.0.0.1", port: 8883, sslCertStore: "server.pfx" }])
+      assert.isDefined(listenerDefaults.sslCertStorePassword)
     })
   )
 

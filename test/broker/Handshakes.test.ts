@@ -1,7 +1,7 @@
 /**
  * What a broker tells and asks while connections are still being prepared, by TLS and WebSocket clients that are real.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
@@ -19,6 +19,8 @@ import * as RawClient from "./RawClient.ts"
 import { brokerLayer, collect, port } from "./support.ts"
 
 const { ca, client, server } = TestCertificates.standard()
+const files = TestCertificates.folder()
+afterAll(() => files.remove())
 const store = { sslCertStore: TestCertificates.pfx([server], "test"), sslCertStorePassword: "test" }
 
 const tls = (options: object = {}): ReadonlyArray<Listener.ListenerOptions> => [
@@ -351,6 +353,43 @@ describe("Broker: listeners with certificates", () => {
       assert.strictEqual(nobody.reason._tag, "InvalidSetting")
     }).pipe(Effect.provide(brokerLayer({ settings: { listeners: tls() } })))
   )
+
+  it.live(
+    "certificates that were replaced stay so where listening starts again, whatever became of the first ones",
+    () =>
+      Effect.gen(function* () {
+        const [gone, renewed] = [files.write("gone.pem", server.pem), { sslCertStore: client.pem }]
+        const broker = yield* Broker.Broker
+        const { localPort } = yield* broker.addListener({ protocol: 1, port: 0, sslCertStore: gone })
+        const shown = Effect.map(dialTls(localPort, { rejectUnauthorized: false }), (socket) =>
+          socket.getPeerCertificate()
+        )
+        yield* broker.replaceCertificates(localPort, renewed)
+        // Loaded again, they are those that are in use.
+        yield* broker.replaceCertificates(localPort)
+        files.remove()
+        yield* broker.stopListening
+        yield* broker.startListening
+        assert.strictEqual((yield* shown).subject.CN, "client-1")
+        assert.strictEqual((yield* broker.listeners)[0]?.sslCertStore, client.pem)
+      }).pipe(Effect.provide(brokerLayer({ settings: { listeners: [] } })))
+  )
+
+  for (const [what, options, words] of [
+    ["a protocol that there is not", { protocol: 9 }, "protocol must be 0 (TCP), 1 (TLS)"],
+    ["TLS without a certificate", { protocol: 1 }, "a listener with TLS needs sslCertStore"],
+    ["a path on TCP", { path: "/mqtt" }, "path"]
+  ] as const) {
+    it.live(`${what} is refused in words`, () =>
+      Effect.gen(function* () {
+        const broker = yield* Broker.Broker
+        // A program without types may say so.
+        const error = yield* Effect.flip(broker.addListener({ port: 0, ...options } as Listener.ListenerOptions))
+        assert.strictEqual(error.reason._tag, "InvalidSetting")
+        assert.include(error.message, words)
+      }).pipe(Effect.provide(brokerLayer({ settings: { listeners: [], listenerDefaults: { noDelay: false } } })))
+    )
+  }
 
   it.live("every protocol at once, each with its own address", () =>
     Effect.gen(function* () {

@@ -40,6 +40,17 @@ describe("effect-mqtt broker --listen", () => {
     })
   )
 
+  it.live("tells its own troubles on standard error: a key log whose disk is full", () =>
+    Effect.gen(function* () {
+      const flags = ["--listen", "mqtts://127.0.0.1:0", "--cert", cert, "--cert-password", "test"]
+      const program = yield* run([...flags, "--set", "SSLKeyLogFile=/dev/full"])
+      const [, url] = yield* program.line(/listening on (mqtts:\S+)/)
+      assert.isTrue(yield* connects(url!))
+      yield* program.errorLine(/SSLKeyLogFile is not written to any more/)
+      assert.isTrue(yield* connects(url!))
+    })
+  )
+
   it.live("takes the password from the environment, and --set for the certificate", () =>
     Effect.gen(function* () {
       const env = { EFFECT_MQTT_CERT_PASSWORD: "test" }

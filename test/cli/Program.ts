@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
+import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -11,6 +12,8 @@ const root = fileURLToPath(new URL("../..", import.meta.url))
 export interface Program {
   /** Waits until the output so far matches. Dies when the program ends without it. */
   readonly line: (pattern: RegExp) => Effect.Effect<RegExpMatchArray>
+  /** The same, of standard error. */
+  readonly errorLine: (pattern: RegExp) => Effect.Effect<RegExpMatchArray>
   readonly kill: (signal: NodeJS.Signals) => void
   readonly exitCode: Effect.Effect<number | null>
   readonly output: () => string
@@ -38,20 +41,21 @@ export const start: (
   child.stderr.on("data", (bytes: Buffer) => {
     errors += bytes.toString()
   })
-  const line = (pattern: RegExp): Effect.Effect<RegExpMatchArray> =>
+  const match = (from: Readable, text: () => string, pattern: RegExp): Effect.Effect<RegExpMatchArray> =>
     Effect.callback((resume) => {
       const look = () => {
-        const found = output.match(pattern)
+        const found = text().match(pattern)
         if (found !== null) resume(Effect.succeed(found))
       }
       const end = () => resume(Effect.die(new Error(`the program ended without ${pattern}: ${output}${errors}`)))
-      child.stdout.on("data", look)
+      from.on("data", look)
       child.once("close", end)
       look()
       if (ended(child)) end()
     })
   const program: Program = {
-    line,
+    line: (pattern) => match(child.stdout, () => output, pattern),
+    errorLine: (pattern) => match(child.stderr, () => errors, pattern),
     kill: (signal) => child.kill(signal),
     // "close", not "exit": by then all output has been read.
     exitCode: Effect.callback((resume) => {

@@ -101,7 +101,12 @@ describe("the environment", () => {
     ["EFFECT_MQTT_QUEUE_MESAGES_MAX", "5", 2, "queueMessagesMax"],
     ["EFFECT_MQTT_TCP_NO_DELAY", "perhaps", 2, "TcpNoDelay must be True or False"],
     ["EFFECT_MQTT_FIREWALL_HOST", "x", 2, "FirewallHost does not apply"],
-    ["EFFECT_MQTT_", "", 2, "no setting"]
+    ["EFFECT_MQTT_", "", 2, "no setting"],
+    ["EFFECT_MQTT_CONNECTIONS_MAX", "x", 2, 'connectionsMax must be a whole number from 1 to 10000000, and not "x"'],
+    ["EFFECT_MQTT_CONNECTIONS_MAX", "0", 2, "(EFFECT_MQTT_CONNECTIONS_MAX in the environment)"],
+    ["EFFECT_MQTT_QUEUE_OVERFLOW", "explode", 2, "queueOverflow must be"],
+    ["EFFECT_MQTT_QUEUE_QOS0", "perhaps", 2, "queueQos0 must be True or False"],
+    ["EFFECT_MQTT_LISTENERS", "mqtts://127.0.0.1:0", 2, "needs a certificate"]
   ] as const) {
     it.live(`${variable}=${value} is said in one line, and ends with ${code}`, () =>
       Effect.gen(function* () {

@@ -28,6 +28,11 @@ describe("a text", () => {
       assert.deepStrictEqual(read(text), value))
   }
 
+  it("shows a part of a name that is as long as a document may be", () => {
+    const name = "n".repeat(1_000_000)
+    assert.strictEqual(faultOf(`{"a":[{"${name}":1,"${name}":2}]}`).path, `a[0].${"n".repeat(100)}`)
+  })
+
   for (const text of [
     "",
     "[1,,]",

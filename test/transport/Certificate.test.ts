@@ -2,7 +2,8 @@ import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { createPrivateKey, X509Certificate } from "node:crypto"
-import { readFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { readFileSync, truncateSync } from "node:fs"
 import * as Tls from "node:tls"
 import * as Certificate from "../../src/transport/Certificate.ts"
 import * as ListenerConfig from "../../src/transport/ListenerConfig.ts"
@@ -197,6 +198,45 @@ describe("Certificate: stores", () => {
       })
     )
   }
+})
+
+describe("Certificate: what is no file for certificates", () => {
+  const { path, write } = files
+  const large = write("large.pem", server.pem)
+  truncateSync(large, 16 * 1024 * 1024 + 1)
+  // Nobody writes to it: who opens it waits.
+  const pipe = spawnSync("mkfifo", [path("pipe.pem")]).status === 0 ? path("pipe.pem") : undefined
+  if (pipe === undefined) console.log("skipped: there is no mkfifo to make a pipe with")
+  const kinds = [
+    ["a pipe", pipe, "a pipe"],
+    ["a device", "/dev/zero", "a device"],
+    ["a directory", path("."), "a directory"],
+    ["a huge file", large, "larger than 16 MiB"]
+  ] as const
+  for (const [what, store, words] of kinds) {
+    it.effect.skipIf(store === undefined)(`${what} is 271 with its path, and is not opened`, () =>
+      Effect.gen(function* () {
+        const errors = [
+          yield* fails({ sslCertStore: store! }),
+          yield* fails({ sslCertStore: server.certPem, sslCertKey: store! }),
+          yield* Effect.flip(Certificate.readCertificates("sslCACerts", store!))
+        ]
+        for (const error of errors) {
+          assert.deepInclude(error, { code: 271, store: store! })
+          assert.include(error.message, words)
+        }
+      })
+    )
+  }
+
+  it.effect("a file of beginnings without an end takes time in proportion to its length", () =>
+    Effect.gen(function* () {
+      const endless = write("endless.pem", "-----BEGIN CERTIFICATE-----\n".repeat(500_000))
+      assert.strictEqual((yield* fails({ sslCertStore: endless })).code, 282)
+      const [found] = yield* Certificate.readCertificates("sslCACerts", `-----BEGIN X-----\n${server.pem}`)
+      assert.strictEqual(found!.fingerprint256, parsed(server).fingerprint256)
+    })
+  )
 })
 
 describe("Certificate: what is in the store", () => {

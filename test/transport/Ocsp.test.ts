@@ -35,7 +35,8 @@ const answerTo = (
   question: Buffer,
   certificate: TestCertificates.Issued,
   status: Status,
-  signer: TestCertificates.Issued = ca
+  signer: TestCertificates.Issued = ca,
+  until: ReadonlyArray<string> = ["-ndays", "1"]
 ): Buffer => {
   const serial = certificate.certificate.serialNumber
   const known = status === "revoked" ? `R\t400101000000Z\t250101000000Z\t${serial}` : `V\t400101000000Z\t\t${serial}`
@@ -45,7 +46,7 @@ const answerTo = (
   files.write("signer.pem", signer.certPem)
   files.write("signer.key", signer.keyPem)
   const who = ["-index", "index.txt", "-CA", "ca.pem", "-rsigner", "signer.pem", "-rkey", "signer.key"]
-  files.openssl("ocsp", ...who, "-reqin", "question.der", "-respout", "answer.der", "-ndays", "1")
+  files.openssl("ocsp", ...who, "-reqin", "question.der", "-respout", "answer.der", ...until)
   return readFileSync(files.path("answer.der"))
 }
 
@@ -153,6 +154,21 @@ describe("OcspMessage", () => {
     assert.match(String(read(answer, Date.now() - 3_600_000)), /future/)
     assert.strictEqual(read(answer, Date.now(), issueFor(undefined)), "it is about other certificates")
     assert.match(String(read(Buffer.from("30030a0106", "hex"))), /refuses \(6\)/)
+  })
+
+  it.skipIf(!hasOpenssl)(
+    "believes an answer that does not say until when for a day, and not one from better days",
+    () => {
+      const answer = answerTo(question, server, "good", ca, [])
+      assert.deepStrictEqual(read(answer), { status: "good", nextUpdate: undefined })
+      assert.strictEqual(read(answer, Date.now() + 25 * 3_600_000), "it is out of date")
+    }
+  )
+
+  it.skipIf(!hasOpenssl)("believes nobody whose authorisation has expired", () => {
+    const wish = { commonName: "Responder", issuer: ca, keyName: "responder", signsStatus: true, from: -2, to: -1 }
+    const answer = answerTo(question, server, "good", TestCertificates.issue(wish))
+    assert.strictEqual(read(answer), "its signature is not the issuer's")
   })
 
   it.skipIf(!hasOpenssl)(

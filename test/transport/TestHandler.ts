@@ -43,7 +43,7 @@ export const make: (overrides?: Partial<Listener.ListenerHandler>) => Effect.Eff
         Queue.offerUnsafe(connections, connection)
       },
       acceptFailed: () => {},
-      certificateDoubtful: (description) => Queue.offerUnsafe(doubts, description),
+      tlsImpaired: (_code, description) => Queue.offerUnsafe(doubts, description),
       preparing: () => {
         log.push("preparing")
         const id = String(++ids)

@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
-import { readFileSync, statSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { existsSync, readFileSync, statSync } from "node:fs"
 import * as Tls from "node:tls"
 import type * as Listener from "../../src/transport/Listener.ts"
 import * as TestCertificates from "./TestCertificates.ts"
@@ -21,6 +22,8 @@ const sessionWith = (port: number, options: Tls.ConnectionOptions) =>
     socket.once("session", (session) => resume(Effect.succeed(session)))
     return Effect.sync(() => socket.destroy())
   })
+
+if (!existsSync("/dev/full")) console.log("skipped: this system has no /dev/full to be a disk that is full")
 
 const peerName = (socket: Tls.TLSSocket) => socket.getPeerCertificate().subject.CN
 
@@ -168,6 +171,7 @@ describe("TlsListener: settings", () => {
     ["SSLEnabledProtocols", { sslEnabledProtocols: 60 }],
     ["ecdhe_nothing", { sslSupportedGroups: "ecdhe_nothing" }],
     ["sha9-rsa", { sslSignatureAlgorithms: "sha9-rsa" }],
+    ["SSLEnabledCipherSuites", { sslEnabledCipherSuites: " ;, " }],
     ["SSLKeyLogFile", { sslKeyLogFile: "/nowhere/at/all" }]
   ]
   for (const [words, options] of unsupported) {
@@ -195,6 +199,35 @@ describe("TlsListener: settings", () => {
       }
       assert.strictEqual(readFileSync(sslKeyLogFile, "utf8").match(/^CLIENT_TRAFFIC_SECRET_0 /gm)?.length, 2)
       assert.strictEqual(statSync(sslKeyLogFile).mode & 0o777, 0o600)
+    })
+  )
+
+  it.live.skipIf(!existsSync("/dev/full"))(
+    "an SSLKeyLogFile on a full disk is told once, and the listener goes on",
+    () =>
+      Effect.gen(function* () {
+        const told: Array<readonly [number, string]> = []
+        const test = yield* TestHandler.make({ tlsImpaired: (...fault) => told.push(fault) })
+        const listener = yield* listen(test, { sslKeyLogFile: "/dev/full" })
+        for (let count = 0; count < 3; count++) {
+          yield* connect(listener.localPort)
+          yield* Queue.take(test.connections)
+        }
+        assert.deepStrictEqual(
+          told.map(([code]) => code),
+          [270]
+        )
+        assert.match(told[0]![1], /^SSLKeyLogFile is not written to any more: ENOSPC/)
+      })
+  )
+
+  it.live("an SSLKeyLogFile that is a pipe without a reader is 270, and nobody waits for one", () =>
+    Effect.gen(function* () {
+      const sslKeyLogFile = files.path("pipe")
+      assert.strictEqual(spawnSync("mkfifo", [sslKeyLogFile]).status, 0)
+      const error = yield* Effect.flip(listen(yield* TestHandler.make(), { sslKeyLogFile }))
+      assert.strictEqual(error.code, 270)
+      assert.include(error.message, "ENXIO")
     })
   )
 
