@@ -29,6 +29,8 @@ export class Publisher {
   private connection: Connection | undefined = undefined
   /** The broker has acknowledged its session: from now on it must be there. */
   private established = false
+  /** The broker has accepted this connection, and what was underway has been sent again: only then come new ones. */
+  private resumed = false
   private readonly underway = new Map<number, Underway>()
   private readonly numbers = new Map<string, number>()
   private lastPacketId = 0
@@ -48,6 +50,7 @@ export class Publisher {
 
   connect(port: number): void {
     this.connection?.end()
+    this.resumed = false
     this.connection = new Connection(port, this.clientId, 4, (packet) => this.receive(packet))
   }
 
@@ -57,7 +60,7 @@ export class Publisher {
 
   /** Publishes as far as its window and its budget go. */
   pump(): void {
-    while (this.connection?.open === true && this.established && this.underway.size < WINDOW && this.budget > 0) {
+    while (this.connection?.open === true && this.resumed && this.underway.size < WINDOW && this.budget > 0) {
       this.budget--
       this.publish()
     }
@@ -94,6 +97,7 @@ export class Publisher {
         if (this.established && !packet.sessionPresent) throw new Error(`The session of ${this.clientId} is lost.`)
         this.established = true
         for (const message of this.underway.values()) this.send(message, true)
+        this.resumed = true
         break
       case "PubAck":
       case "PubComp":
