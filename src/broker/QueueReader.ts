@@ -18,8 +18,9 @@ import type { JournalDriver } from "./JournalDriver.ts"
 const READING_MAX = 4
 /** Bytes of a page when a whole queue is read. */
 const PART_BYTES = 512 * 1024
-/** Wait before a page is tried again. */
-const RETRY_MILLIS = 1_000
+/** Waits before a page is tried again: doubled from the first to the last. */
+const FIRST_RETRY_MILLIS = 1_000
+const LAST_RETRY_MILLIS = 60_000
 
 export class QueueReader {
   private readonly core: BrokerCore
@@ -28,6 +29,8 @@ export class QueueReader {
   private readonly runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
   private readonly schedule: () => void
   private readonly waiting = new Set<PageRequest>()
+  /** Of those that could not be read: how long is waited next, in milliseconds. */
+  private readonly waits = new WeakMap<PageRequest, number>()
   private readonly fibers = new Set<Fiber.Fiber<void>>()
   private reading = 0
   private stopped = false
@@ -49,7 +52,7 @@ export class QueueReader {
   /** Called in every turn: reads what the core wishes for, as far as not too much is being read. */
   drain(): void {
     const { pageRequests } = this.core
-    if (pageRequests.length > 0) for (const request of pageRequests.splice(0)) this.waiting.add(request)
+    if (pageRequests.length > 0) for (const request of pageRequests.splice(0)) this.admit(request)
     for (const request of this.waiting) {
       if (this.reading >= READING_MAX || this.stopped) return
       this.waiting.delete(request)
@@ -57,6 +60,19 @@ export class QueueReader {
       this.reading++
       this.fork(Effect.ensuring(this.page(request), this.finished))
     }
+  }
+
+  /** What is not durable yet does not take the place of one that could be read. */
+  private admit(request: PageRequest): void {
+    if (request.sequence <= this.core.journal.durable) this.waiting.add(request)
+    else this.fork(Effect.andThen(this.journal.whenDurable(request.sequence), this.again(request)))
+  }
+
+  private again(request: PageRequest): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.waiting.add(request)
+      this.schedule()
+    })
   }
 
   stop(): void {
@@ -77,13 +93,13 @@ export class QueueReader {
   }
 
   private page(request: PageRequest): Effect.Effect<void> {
-    const { after, bytesMax, clientId, sequence, through } = request
-    return this.journal.whenDurable(sequence).pipe(
-      Effect.andThen(this.read({ clientId, after, through, bytesMax })),
+    const { after, bytesMax, clientId, through } = request
+    return this.read({ clientId, after, through, bytesMax }).pipe(
       Effect.matchCause({
         onSuccess: (records) => {
           if (this.stopped) return
-          this.core.pageRead(request, records, Date.now())
+          const lost = this.core.pageRead(request, records, Date.now())
+          if (lost > 0) this.fork(Effect.logError(`The store has lost ${lost} messages that waited for ${clientId}.`))
         },
         onFailure: (cause) => {
           if (!this.stopped && !Cause.hasInterruptsOnly(cause)) this.retry(request, cause)
@@ -114,13 +130,9 @@ export class QueueReader {
   }
 
   private retry(request: PageRequest, cause: Cause.Cause<StorageError>): void {
-    const again = Effect.andThen(
-      Effect.sleep(RETRY_MILLIS),
-      Effect.sync(() => {
-        this.waiting.add(request)
-        this.schedule()
-      })
-    )
+    const wait = this.waits.get(request) ?? FIRST_RETRY_MILLIS
+    this.waits.set(request, Math.min(2 * wait, LAST_RETRY_MILLIS))
+    const again = Effect.andThen(Effect.sleep(wait), this.again(request))
     this.fork(Effect.andThen(Effect.logError(`The queue of ${request.clientId} cannot be read.`, cause), again))
   }
 }

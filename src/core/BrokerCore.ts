@@ -32,6 +32,7 @@ import * as Sessions from "./Sessions.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
 import type { PutOutgoing, StoreRecord } from "./StoreOperation.ts"
 import * as Supervision from "./Supervision.ts"
+import * as Workload from "./Workload.ts"
 
 export interface LocalSubscription {
   readonly unsubscribe: () => void
@@ -131,7 +132,7 @@ export class BrokerCore {
   /** Call it at the beginning of every turn: what the one before left to do goes on. */
   turn(now: number): void {
     const { core } = this
-    core.work = 0
+    Workload.begin(core)
     // Whoever is second gets what the first leaves of the budget: they take turns at being first.
     core.retainedFirst = !core.retainedFirst
     if (core.retainedFirst) RetainedDelivery.proceedDue(core, now)
@@ -165,7 +166,7 @@ export class BrokerCore {
     const { session } = connection
     if (room && session !== undefined) {
       if (session.queue.length > 0 || connection.unsent !== undefined) Delivery.pump(core, session, now)
-      if (core.retainedWalks.size > 0) RetainedDelivery.resume(core, session)
+      if (core.retainedWalks.size > 0) core.resumeRetained(session)
     }
     this.settle(now)
   }
@@ -234,11 +235,15 @@ export class BrokerCore {
     return request.session.pageRequest === request
   }
 
-  /** The answer of the store: messages in their order, none when there are no more. */
-  pageRead(request: PageRequest, records: ReadonlyArray<PutOutgoing>, now: number): void {
-    if (!this.isWanted(request)) return
-    Delivery.pageRead(this.core, request.session, records, now)
+  /**
+   * The answer of the store: messages in their order, none when there are no more. Returns how many of those that it
+   * has been told of it does not have: it is damaged.
+   */
+  pageRead(request: PageRequest, records: ReadonlyArray<PutOutgoing>, now: number): number {
+    if (!this.isWanted(request)) return 0
+    const lost = Delivery.pageRead(this.core, request.session, records, now)
     this.settle(now)
+    return lost
   }
 
   storageState(state: StorageState, now: number): void {

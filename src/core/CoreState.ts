@@ -79,7 +79,7 @@ export class CoreState {
   readonly queueMemory: MemoryUse = { bytes: 0 }
   readonly router = new Router()
   readonly retained = new RetainedTree<Message>()
-  /** Sessions whose retained messages are being asked about. */
+  /** Sessions that are still to get retained messages. */
   readonly retainedWalks = new Map<Session, RetainedWalk>()
   /** Those of them that go on in the next turn. */
   readonly retainedDue = new Set<RetainedWalk>()
@@ -128,6 +128,8 @@ export class CoreState {
 
   /** Packets and deliveries handled in this turn of the shell. */
   work = 0
+  /** When so much is done, what is left goes on later. */
+  workMax: number
   /** In this turn retained messages went before input. */
   retainedFirst = false
   /** Connections whose input goes on in the next turn, because this one has done enough. */
@@ -147,6 +149,7 @@ export class CoreState {
 
   constructor(options: CoreOptions) {
     this.config = options.config
+    this.workMax = Math.max(1, options.config.workPerTurnMax)
     this.idSeed = options.idSeed
     this.connectionIds = options.lastIds?.connection ?? 0
     this.messageIds = options.lastIds?.message ?? 0
@@ -194,6 +197,12 @@ export class CoreState {
     if (connection.outbox.dirty) return
     connection.outbox.dirty = true
     this.dirty.push(connection)
+  }
+
+  /** A session's client has taken what waited for it, has room in its socket again, or is gone: it gets more. */
+  resumeRetained(session: Session): void {
+    const walk = this.retainedWalks.get(session)
+    if (walk !== undefined && !walk.asking) this.retainedDue.add(walk)
   }
 
   /** The deadlines of the connection are looked at by then; if they are anyway, nothing changes. */

@@ -312,17 +312,27 @@ export const pump = (core: CoreState, session: Session, now: number): void => {
     transmit(core, session, connection, next, false, now)
   }
   if (queue.stored !== undefined) Paging.refill(core, session)
+  if (core.retainedWalks.size > 0) core.resumeRetained(session)
 }
 
-/** Waiting messages were read from the store. */
-export const pageRead = (core: CoreState, session: Session, records: ReadonlyArray<PutOutgoing>, now: number): void => {
+/** Waiting messages were read from the store. Returns how many it turns out to have lost. */
+export const pageRead = (
+  core: CoreState,
+  session: Session,
+  records: ReadonlyArray<PutOutgoing>,
+  now: number
+): number => {
   for (const { reason, record } of Paging.pageRead(core, session, records, now)) {
     SessionJournal.removeOutgoing(core, session, record)
     drop(core, session.clientId, record.message.topic, record.qos, reason)
   }
-  if (records.length === 0 || session.queue.stored?.count === 0) Paging.finish(core, session)
+  // With the page the newest may be too much in memory.
+  Paging.bound(core, session)
+  const isLast = records.length === 0 || session.queue.stored?.count === 0
+  const lost = isLast ? Paging.finish(core, session) : 0
   if (session.connection === undefined) Paging.refill(core, session)
   else pump(core, session, now)
+  return lost
 }
 
 /**

@@ -10,7 +10,6 @@ import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Output from "./Output.ts"
 import * as Question from "./Question.ts"
-import * as RetainedDelivery from "./RetainedDelivery.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
@@ -147,5 +146,5 @@ const detach = (core: CoreState, connection: ServerConnection, withWill: boolean
   connection.session = undefined
   if (session === undefined || session.owner !== connection) return
   Sessions.leave(core, session, withWill, now)
-  RetainedDelivery.resume(core, session)
+  core.resumeRetained(session)
 }

@@ -50,13 +50,17 @@ const defer = (core: CoreState, connection: ServerConnection): void => {
   core.pause(connection, PAUSED_BY_WORK)
 }
 
-/** A new turn: what the one before left to do goes on. */
+/** A new turn: what the one before left to do goes on, each with its part of what may be done. */
 export const proceedDeferred = (core: CoreState, now: number): void => {
-  for (const connection of core.deferred) {
-    if (Workload.isDone(core)) return
+  // Those who have more than their part to do come again behind the others, in the next turn.
+  for (let left = core.deferred.size; left > 0 && !Workload.isDone(core); left--) {
+    const [connection] = core.deferred
+    if (connection === undefined) return
     core.deferred.delete(connection)
     core.unpause(connection, PAUSED_BY_WORK, now)
+    Workload.share(core, left)
     proceed(core, connection, now)
+    Workload.unshare(core)
   }
 }
 

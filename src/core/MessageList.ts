@@ -11,8 +11,6 @@ export interface MemoryUse {
   bytes: number
 }
 
-const memoryOf = ({ message }: Outgoing): number => message.bytes + OBJECT_BYTES
-
 export class MessageList {
   bytes = 0
   /** How many of them are at QoS 0. */
@@ -42,7 +40,7 @@ export class MessageList {
     const { bytes, expiresAt } = outgoing.message
     this.items.push(outgoing)
     this.bytes += bytes
-    this.memory.bytes += memoryOf(outgoing)
+    this.memory.bytes += bytes + OBJECT_BYTES
     if (outgoing.qos === 0) this.atQos0++
     if (outgoing.sharedFilter !== undefined) this.shared++
     if (expiresAt !== 0 && expiresAt < this.expiresFrom) this.expiresFrom = expiresAt
@@ -51,9 +49,10 @@ export class MessageList {
   shift(): Outgoing | undefined {
     const first = this.items[this.head]
     if (first === undefined) return undefined
+    const { bytes } = first.message
     this.items[this.head++] = undefined
-    this.bytes -= first.message.bytes
-    this.memory.bytes -= memoryOf(first)
+    this.bytes -= bytes
+    this.memory.bytes -= bytes + OBJECT_BYTES
     if (first.qos === 0) this.atQos0--
     if (first.sharedFilter !== undefined) this.shared--
     if (this.head === this.items.length) this.clear()
@@ -85,7 +84,7 @@ export class MessageList {
   takeBeyond(bytesMax: number): ReadonlyArray<Outgoing> {
     let left = bytesMax
     return this.takeOut((outgoing) => {
-      left -= memoryOf(outgoing)
+      left -= outgoing.message.bytes + OBJECT_BYTES
       return left >= 0
     })
   }

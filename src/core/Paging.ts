@@ -19,15 +19,22 @@ import { TopicTree } from "./TopicTree.ts"
 
 /** A page has at least so many bytes, however little memory there is: below, reading would cost more than sending. */
 const PAGE_BYTES_MIN = 64 * 1024
-/** Bytes that one session may have in memory now. */
-const share = ({ config, queueMemory }: CoreState): number =>
-  queueMemory.bytes <= config.queuesMemoryBytesMax ? config.queueMemoryBytesMax : 0
+
+/**
+ * Bytes that one session may have in memory now. Without room for all, one whose client is there still has two pages:
+ * otherwise each message that waits for an acknowledgement would be left to the store and read back.
+ */
+const share = ({ config, queueMemory }: CoreState, session: Session): number => {
+  const { queueMemoryBytesMax, queuesMemoryBytesMax } = config
+  if (queueMemory.bytes <= queuesMemoryBytesMax) return queueMemoryBytesMax
+  return session.connection === undefined ? 0 : Math.min(2 * PAGE_BYTES_MIN, queueMemoryBytesMax)
+}
 
 /** Called when a queue that the store knows has grown. */
 export const bound = (core: CoreState, session: Session): void => {
   if (!core.pages) return
   const { queue } = session
-  const bytesMax = share(core)
+  const bytesMax = share(core, session)
   if (queue.memoryBytes > bytesMax && session.kept) queue.spill(bytesMax / 2, core.journal.sequence)
 }
 
@@ -36,7 +43,7 @@ export const stays = (core: CoreState, session: Session, record: PutOutgoing): b
   const { queue } = session
   if (!core.pages || record.sharedFilter !== undefined) return false
   const { stored } = queue
-  if (stored === undefined ? queue.head.memoryBytes < share(core) / 2 : stored.newest.length > 0) return false
+  if (stored === undefined ? queue.head.memoryBytes < share(core, session) / 2 : stored.newest.length > 0) return false
   queue.leave(record, 0)
   return true
 }
@@ -48,7 +55,7 @@ export const refill = (core: CoreState, session: Session): void => {
   if (stored === undefined || session.pageRequest !== undefined) return
   if (session.connection === undefined && stored.dropped === 0) return
   const least = Math.min(PAGE_BYTES_MIN, core.config.queueMemoryBytesMax / 2)
-  const bytesMax = Math.max(least, share(core) / 2)
+  const bytesMax = Math.max(least, share(core, session) / 2)
   if (queue.head.memoryBytes > bytesMax / 2) return
   const { after, sequence, through } = stored
   const request: PageRequest = { session, clientId: session.clientId, after, through, bytesMax, sequence }
@@ -80,7 +87,9 @@ export const pageRead = (
   const unwanted: Array<Unwanted> = []
   for (const record of records) {
     const { expiresAt, topic } = record.message
-    if (!queue.read(stored, record)) unwanted.push({ record, reason: "queue-full" })
+    // It is underway, and its order is between those of waiting messages: so it is in a session that was put in.
+    if (record.packetId !== 0) stored.after = record.order
+    else if (!queue.read(stored, record)) unwanted.push({ record, reason: "queue-full" })
     else if (expiresAt !== 0 && now >= expiresAt) unwanted.push({ record, reason: "expired" })
     else if (!isSubscribed(topic)) unwanted.push({ record, reason: "unsubscribed" })
     else queue.head.push(restored(core, record))
@@ -88,14 +97,20 @@ export const pageRead = (
   return unwanted
 }
 
-/** The last page has been read and dealt with: the queue is whole in memory. */
-export const finish = (core: CoreState, session: Session): void => {
+/**
+ * The last page has been read and dealt with: the queue is whole in memory. Returns how many messages the store has
+ * lost; with a sound one none.
+ */
+export const finish = (core: CoreState, session: Session): number => {
   const { queue } = session
   const { stored } = queue
-  if (stored === undefined) return
+  if (stored === undefined) return 0
   queue.join(stored)
   // It was kept for what waited in the store only.
   if (!session.kept) SessionJournal.removeSession(core, session)
+  const lost = stored.count - stored.dropped
+  core.stats.messagesDropped += lost
+  return lost
 }
 
 /** A message of the store, as it is in a queue. */

@@ -50,12 +50,6 @@ export const forget = (core: CoreState, session: Session, filter: string): void 
   if (walk.current?.filter === filter) walk.current = undefined
 }
 
-/** The connection of a session has room again, or is gone. */
-export const resume = (core: CoreState, session: Session): void => {
-  const walk = core.retainedWalks.get(session)
-  if (walk !== undefined && !walk.asking) core.retainedDue.add(walk)
-}
-
 /** A new turn: walks that stopped go on. */
 export const proceedDue = (core: CoreState, now: number): void => {
   for (const walk of core.retainedDue) {
@@ -73,8 +67,7 @@ const proceed = (core: CoreState, walk: RetainedWalk, now: number): void => {
       core.retainedDue.add(walk)
       return
     }
-    // Its socket will say when there is room.
-    if (session.connection !== undefined && SlowConsumer.isBehind(core, session.connection)) return
+    if (isBehind(core, session)) return
     walk.current ??= begin(core, walk)
     if (walk.current === undefined) break
     const message = next(core, walk, walk.current.matches)
@@ -88,6 +81,17 @@ const proceed = (core: CoreState, walk: RetainedWalk, now: number): void => {
     }
   }
   core.retainedWalks.delete(session)
+}
+
+/**
+ * Has enough to take for now: half of a queue is left to what is published meanwhile. `CoreState.resumeRetained` says
+ * when to go on.
+ */
+const isBehind = (core: CoreState, { connection, queue }: Session): boolean => {
+  if (connection === undefined) return false
+  const { queueBytesMax, queueMessagesMax } = core.config
+  const isLong = 2 * queue.length >= queueMessagesMax || 2 * queue.bytes >= queueBytesMax
+  return (isLong && queue.length > 0) || SlowConsumer.isBehind(core, connection)
 }
 
 const next = (core: CoreState, walk: RetainedWalk, matches: Matches<Message>): Message | undefined => {

@@ -10,8 +10,8 @@ export interface RetainedWalk {
   readonly session: Session
   /** Topic filters whose turn has not come. */
   readonly pending: Set<string>
-  /** The one whose messages are being looked at. */
   /** The hook is being asked about one of its messages. */
   asking: boolean
+  /** The one whose messages are being looked at. */
   current: { readonly filter: string; readonly matches: Matches<Message> } | undefined
 }

@@ -118,7 +118,7 @@ const waitingImages = (
   const toImage = (outgoing: Outgoing): OutgoingImage => outgoingImage(session, outgoing)
   if (stored === undefined) return Array.from(queue, toImage)
   const { after, count, dropped, newest, through } = stored
-  const there = records.filter(({ order }) => order > after && order <= through)
+  const there = records.filter(({ order, packetId }) => packetId === 0 && order > after && order <= through)
   if (there.length !== count) return undefined
   return [...Array.from(queue.head, toImage), ...there.slice(dropped).map(storedImage), ...Array.from(newest, toImage)]
 }

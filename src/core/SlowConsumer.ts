@@ -24,9 +24,10 @@ const behindBytes = (core: CoreState): number => Math.min(BEHIND_BYTES, core.con
 export const hasRoom = (core: CoreState, connection: ServerConnection): boolean =>
   connection.waitingBytes <= behindBytes(core) && core.bufferedBytes <= core.config.bufferedBytesMax
 
-/** Whether a reader has so much to take that more can wait. */
+/** Whether a reader has so much to take that more can wait: `flushed` says when that has changed. */
 export const isBehind = (core: CoreState, connection: ServerConnection): boolean =>
-  connection.waitingBytes > behindBytes(core)
+  connection.waitingBytes > behindBytes(core) ||
+  (connection.bufferedBytes > 0 && core.bufferedBytes > core.config.bufferedBytesMax)
 
 /** Whether bytes may be appended for this reader. Pauses the publisher whose input is being handled if it is behind. */
 export const admits = (core: CoreState, connection: ServerConnection, now: number): boolean => {

@@ -6,5 +6,21 @@
  */
 import type { CoreState } from "./CoreState.ts"
 
-/** Some 20 ms of work with the default. A budget of 0 counts as 1, or nothing would ever be done. */
-export const isDone = ({ config, work }: CoreState): boolean => work >= Math.max(1, config.workPerTurnMax)
+/** Whether this turn, or who is at work in it, has done enough. */
+export const isDone = ({ work, workMax }: CoreState): boolean => work >= workMax
+
+/** A new turn: some 20 ms of work with the default. A budget of 0 counts as 1, or nothing would ever be done. */
+export const begin = (core: CoreState): void => {
+  core.work = 0
+  unshare(core)
+}
+
+/** Whoever is next may do an equal part of what is left, as one of so many. */
+export const share = (core: CoreState, count: number): void => {
+  core.workMax = core.work + Math.max(1, (core.workMax - core.work) / count)
+}
+
+/** The next may do all that is left. */
+export const unshare = (core: CoreState): void => {
+  core.workMax = Math.max(1, core.config.workPerTurnMax)
+}

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { CoreHarness } from "./CoreHarness.ts"
-import { kept, ready, subscriber } from "./support/Clients.ts"
+import { all, kept, ready, subscriber } from "./support/Clients.ts"
 
 const retained = (topic: string, payload: string) =>
   ({ topic, payload: new TextEncoder().encode(payload), qos: 1, retain: true, properties: undefined }) as const
@@ -56,6 +56,25 @@ describe("workPerTurnMax", () => {
     assert.lengthOf(received, 24)
   })
 
+  it("gives each of many a part of every turn: who says little is not behind all who say much", () => {
+    const h = new CoreHarness({ config: { workPerTurnMax: 100 } })
+    const floods = Array.from({ length: 10 }, (_, index) => ready(h, `f${index}`))
+    const other = ready(h, "o")
+    h.together(() => {
+      for (const flood of floods) {
+        flood.send(...Array.from({ length: 300 }, (_, index) => flood.publication("t", `${index}`)))
+      }
+      h.turn()
+      other.ping()
+      assert.deepStrictEqual(other.takeWords(), [])
+      for (let turns = 0; turns < 2; turns++) h.turn()
+      assert.deepStrictEqual(other.takeWords(), ["PingResp"])
+      assert.strictEqual(h.state.deferred.size, 10)
+    })
+    assert.strictEqual(h.state.deferred.size, 0)
+    assert.strictEqual(h.core.stats.messagesReceived, 3_000)
+  })
+
   it("forgets who is gone before its turn", () => {
     const h = new CoreHarness({ config: { workPerTurnMax: 10 } })
     const watcher = subscriber(h, "w", {}, "t")
@@ -107,6 +126,63 @@ describe("workPerTurnMax", () => {
     client.accept()
     assert.lengthOf(client.takePayloads(), 500)
     assert.strictEqual(h.core.stats.messagesDropped, 0)
+  })
+
+  it("gives retained messages as fast as they are taken also when all sockets together hold too much", () => {
+    const h = new CoreHarness({ config: { bufferedBytesMax: 5_000 } })
+    for (let index = 0; index < 500; index++) h.core.setRetained(retained(`r/${index}`, "x".repeat(100)), h.now)
+    const clients = ["a", "b"].map((name) => ready(h, name))
+    for (const client of clients) {
+      client.freeze()
+      client.subscribe({ filter: "r/#", qos: 0 })
+    }
+    // The turn that began it went on: what comes now would be dropped.
+    for (const client of clients) client.subscribe({ filter: "#", qos: 0 })
+    const dropped = h.core.stats.messagesDropped
+    for (const client of clients) client.accept()
+    for (const client of clients) assert.isAtLeast(client.takePayloads().length, 500)
+    assert.strictEqual(h.core.stats.messagesDropped, dropped)
+    assert.strictEqual(h.state.retainedWalks.size, 0)
+  })
+
+  it("gives retained messages as fast as they are acknowledged: none is dropped for a short queue", () => {
+    for (const queueOverflow of ["drop-newest", "drop-oldest", "disconnect"] as const) {
+      const h = new CoreHarness({ config: { queueMessagesMax: 10, inflightMax: 5, queueOverflow } })
+      for (let index = 0; index < 300; index++) h.core.setRetained(retained(`r/${index}`, `${index}`), h.now)
+      const client = ready(h, "a")
+      client.subscribe({ filter: "#", qos: 1 })
+      assert.strictEqual(h.session("a")?.queue.length, 5)
+      const received: Array<string> = []
+      for (;;) {
+        const packets = all(client, "Publish")
+        if (packets.length === 0) break
+        for (const { packetId, payload } of packets) {
+          received.push(new TextDecoder().decode(payload))
+          client.pubAck(packetId!)
+        }
+      }
+      assert.strictEqual(new Set(received).size, 300)
+      assert.lengthOf(received, 300)
+      assert.strictEqual(h.core.stats.messagesDropped, 0)
+      assert.strictEqual(h.state.retainedWalks.size, 0)
+    }
+  })
+
+  it("goes on with retained messages when what waited before them has expired or was too large", () => {
+    const h = new CoreHarness({ config: { queueMessagesMax: 4, inflightMax: 1 } })
+    const publisher = ready(h, "p", { version: 5 })
+    const client = subscriber(h, "a", { version: 5 }, { filter: "t", qos: 1 })
+    publisher.publish("t", "first", { qos: 1 })
+    for (const text of ["2", "3"]) publisher.publish("t", text, { qos: 1, properties: { messageExpiryInterval: 1 } })
+    for (let index = 0; index < 5; index++) h.core.setRetained(retained(`r/${index}`, "x"), h.now)
+    client.subscribe({ filter: "r/#", qos: 0 })
+    const first = all(client, "Publish")
+    assert.lengthOf(first, 1)
+    assert.strictEqual(h.state.retainedWalks.size, 1)
+    h.advance(2_000)
+    client.pubAck(first[0]!.packetId!)
+    assert.deepStrictEqual(client.takePayloads(), ["x", "x", "x", "x", "x"])
+    assert.strictEqual(h.state.retainedWalks.size, 0)
   })
 
   it("goes on with the retained messages of a session whose client went away", () => {

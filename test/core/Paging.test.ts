@@ -29,15 +29,15 @@ const publish = (client: TestClient, first: number, last: number): void => {
   client.take()
 }
 
-/** Everything that comes, each acknowledged before the next is looked at. */
-const receiveAll = (client: TestClient): ReadonlyArray<string> => {
+/** Everything that comes, each acknowledged before the next is looked at, but for the one with packet id `except`. */
+const receiveAll = (client: TestClient, except?: number): ReadonlyArray<string> => {
   const payloads: Array<string> = []
   for (;;) {
     const packets = all(client, "Publish")
     if (packets.length === 0) return payloads
     for (const { packetId, payload } of packets) {
       payloads.push(new TextDecoder().decode(payload))
-      if (packetId !== undefined) client.pubAck(packetId)
+      if (packetId !== undefined && packetId !== except) client.pubAck(packetId)
     }
   }
 }
@@ -139,6 +139,24 @@ describe("a queue longer than its memory", () => {
     assert.deepStrictEqual(receiveAll(h.connect("a", kept(4))), numbers(151, 200))
   })
 
+  it("has messages at QoS 0 in it, in order, and none overtakes those in the store", () => {
+    const h = pagingHarness({ queueQos0: true, inflightMax: 2 })
+    subscriber(h, "a", kept(4), "t").drop()
+    const publisher = ready(h, "p")
+    for (const text of numbers(1, 200)) publisher.publish("t", text, { qos: 0 })
+    for (const text of numbers(201, 300)) publisher.publish("t", text, { qos: 1 })
+    assert.strictEqual(h.session("a")?.queue.atQos0, 200)
+    const received: Array<string> = []
+    h.together(() => {
+      h.connect("a", kept(4))
+      h.commit()
+      publisher.publish("t", "last", { qos: 0 })
+    })
+    received.push(...receiveAll(h.clients.at(-1)!))
+    assert.deepStrictEqual(received, [...numbers(1, 300), "last"])
+    assert.strictEqual(h.session("a")?.queue.atQos0, 0)
+  })
+
   it("drops what has expired when it is read", () => {
     const h = pagingHarness()
     const publisher = withAbsent(h, kept(5))
@@ -168,6 +186,39 @@ describe("a queue longer than its memory", () => {
     const odd = numbers(1, 60).filter((text) => Number(text) % 2 === 1)
     assert.deepStrictEqual(receiveAll(client), odd)
     assert.strictEqual(h.store.memory.sessions.get("a")?.outgoing.size, 0)
+  })
+
+  it("is in order after a restart though a part of it may not be left to the store", () => {
+    const h = pagingHarness({ inflightMax: 3 })
+    subscriber(h, "a", kept(5), "t", "$share/g/s").drop()
+    const publisher = ready(h, "p")
+    publish(publisher, 1, 100)
+    publisher.publish("s", "shared", { qos: 1 })
+    publish(publisher, 101, 150)
+    h.crash()
+    const { queue } = h.session("a")!
+    assert.isAbove(queue.stored?.count ?? 0, 50)
+    assert.deepStrictEqual(receiveAll(h.connect("a", kept(5))), [...numbers(1, 100), "shared", ...numbers(101, 150)])
+  })
+
+  it("is asked for one page after the other, and by nobody who is away", () => {
+    const h = pagingHarness({ inflightMax: 10 }, "manual")
+    const client = h.connectDurable("a", "t")
+    client.drop()
+    publish(ready(h, "p"), 1, 200)
+    h.commit()
+    h.together(() => {
+      assert.strictEqual(h.core.pageRequests.length, 0)
+      h.connect("a", kept(4))
+      const again = h.clients.at(-1)!
+      h.commit()
+      for (let round = 0; round < 12; round++) {
+        again.flush()
+        for (const { packetId } of all(again, "Publish")) again.pubAck(packetId!)
+      }
+      assert.strictEqual(h.core.pageRequests.length, 1)
+      assert.strictEqual(h.session("a")?.queue.head.length, 0)
+    })
   })
 
   it("stays in memory as far as it came by a shared subscription, and goes to another member", () => {
@@ -227,6 +278,104 @@ describe("a queue longer than its memory", () => {
     publish(h.connect("q"), 200, 205)
     assert.deepStrictEqual(receiveAll(again), numbers(200, 205))
     assert.strictEqual(h.state.queueMemory.bytes, 0)
+  })
+})
+
+describe("what is in memory", () => {
+  it("is bounded also when a page comes on top of what is new", () => {
+    const h = pagingHarness({ inflightMax: 1 })
+    const publisher = withAbsent(h)
+    publish(publisher, 1, 100)
+    const { queue } = h.session("a")!
+    let most = 0
+    h.together(() => {
+      h.connect("a", kept(4))
+      h.commit()
+      const [request] = h.core.pageRequests.splice(0)
+      assert.isUndefined(request, "the head is long enough")
+    })
+    const client = h.clients.at(-1)!
+    for (let next = 101; next <= 400; next++) {
+      publish(publisher, next, next)
+      // Half as fast as they come.
+      if (next % 2 === 0) for (const { packetId } of all(client, "Publish")) client.pubAck(packetId!)
+      most = Math.max(most, queue.memoryBytes)
+    }
+    assert.isAtMost(most, MEMORY + 500)
+    assert.strictEqual(h.state.queueMemory.bytes, queue.memoryBytes)
+  })
+
+  it("is enough for a client that is there, when others have taken what there is for all", () => {
+    const h = pagingHarness({ queueMemoryBytesMax: 100_000, queuesMemoryBytesMax: 20_000, inflightMax: 2 })
+    subscriber(h, "idle", kept(4), "t").drop()
+    const publisher = ready(h, "p")
+    publish(publisher, 1, 70)
+    const client = subscriber(h, "a", kept(4), "u")
+    for (const text of numbers(1, 50)) publisher.publish("u", text, { qos: 1 })
+    // Nothing was left to the store, to be read back at the next acknowledgement.
+    assert.isAbove(h.state.queueMemory.bytes, 20_000)
+    assert.isUndefined(h.session("a")?.queue.stored)
+    assert.deepStrictEqual(receiveAll(client), numbers(1, 50))
+  })
+})
+
+describe("a store that has lost messages", () => {
+  it("is noticed, counted, and the rest delivered", () => {
+    const h = pagingHarness({ inflightMax: 3 })
+    const publisher = withAbsent(h)
+    publish(publisher, 1, 100)
+    const { outgoing } = h.store.memory.sessions.get("a")!
+    const { count } = h.session("a")!.queue.stored!
+    const first = 100 - count + 1
+    for (const order of [...outgoing.keys()].slice(first - 1, first + 9)) outgoing.delete(order)
+    const received = receiveAll(h.connect("a", kept(4)))
+    assert.strictEqual(received.length, 90)
+    assert.strictEqual(h.core.stats.messagesDropped, 10)
+    assert.strictEqual(h.session("a")?.queue.length, 0)
+  })
+})
+
+describe("an exchange underway whose order is between those that wait", () => {
+  const image = (from: CoreHarness) => {
+    publish(withAbsent(from, kept(5)), 1, 100)
+    const { after, through } = from.session("a")!.queue.stored!
+    const stored = from.store.memory.queued({ clientId: "a", after, through, bytesMax: 1_000_000 })
+    const whole = from.core.sessionImage("a", stored, from.now)!
+    // As a session JSON may have it.
+    const outgoing = whole.outgoing.map((one, at) => (at === 70 ? { ...one, packetId: 7, state: 2 as const } : one))
+    return { ...whole, outgoing }
+  }
+
+  it("is sent again once, and not as one that waits besides", () => {
+    for (const crash of [false, true]) {
+      const h = pagingHarness({ inflightMax: 3 })
+      assert.isUndefined(h.core.loadSession(image(pagingHarness()), h.now))
+      h.settle()
+      if (crash) h.crash()
+      assert.isAbove(h.session("a")?.queue.stored?.count ?? 0, 50)
+      const client = h.connect("a", kept(5))
+      // All others come while it is not acknowledged: it is in the store when they are read.
+      const received = receiveAll(client, 7)
+      assert.deepStrictEqual(received, ["71", ...numbers(1, 70), ...numbers(72, 100)])
+      client.pubAck(7)
+      assert.strictEqual(h.session("a")?.queue.bytes, 0)
+      assert.strictEqual(h.core.stats.messagesDropped, 0)
+      assert.strictEqual(h.store.memory.sessions.get("a")?.outgoing.size, 0)
+    }
+  })
+
+  it("is in the image as what it is", () => {
+    const h = pagingHarness()
+    assert.isUndefined(h.core.loadSession(image(pagingHarness()), h.now))
+    h.settle()
+    const { after, through } = h.session("a")!.queue.stored!
+    const stored = h.store.memory.queued({ clientId: "a", after, through, bytesMax: 1_000_000 })
+    const again = h.core.sessionImage("a", stored, h.now)
+    assert.deepStrictEqual(
+      again?.outgoing.map(({ packetId }) => packetId).filter((packetId) => packetId !== 0),
+      [7]
+    )
+    assert.strictEqual(again?.outgoing.length, 100)
   })
 })
 

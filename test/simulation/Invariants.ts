@@ -113,10 +113,11 @@ export const atRest = (world: World, core: CoreState, store: MemoryStore): void 
   world.check(bytes === 0 && durable === sequence, () => `${bytes} bytes of journal, ${durable} of ${sequence} kept.`)
   const inQueues = [...core.sessions.values()].reduce((sum, { queue }) => sum + queue.memoryBytes, 0)
   world.check(core.queueMemory.bytes === inQueues, () => `${core.queueMemory.bytes} bytes counted of ${inQueues}.`)
-  const left = [core.gated.size, core.refused.size, core.questions.size, core.bufferedBytes]
+  const { bufferedBytes, deferred, gated, questions, refused, retainedWalks } = core
+  const left = [gated.size, refused.size, questions.size, bufferedBytes, deferred.size, retainedWalks.size]
   world.check(
     left.every((size) => size === 0),
-    () => `Left: ${left[0]} gated, ${left[1]} refused, ${left[2]} questions, ${left[3]} buffered bytes.`
+    () => `Left: gated, refused, questions, buffered bytes, deferred, walks: ${left}.`
   )
   let retained = 0
   core.retained.match("#", (_, message) => {
@@ -188,6 +189,7 @@ export const atEnd = (world: World, core: CoreState, store: MemoryStore): void =
     gated: core.gated.size,
     deferred: core.deferred.size,
     refused: core.refused.size,
+    "walks through retained messages": core.retainedWalks.size + core.retainedDue.size,
     "buffered bytes": core.bufferedBytes,
     "dirty connections": core.dirty.length,
     closes: core.closes.length,

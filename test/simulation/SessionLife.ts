@@ -315,14 +315,24 @@ export class SessionLife {
       const at = this.retainedReceipts.get(publication.number) ?? 0
       // The hook may have refused it for this subscription alone.
       if (at >= after || publication.denied || this.isTooLarge(publication)) continue
+      // A crash ends what is underway, and of a subscription that is made again it begins anew: it comes once.
+      if (this.mayWait && (this.world.crashedAt > after || missing.includes(publication))) continue
       if (!this.mayBeReplaced(publication)) missing.push(publication)
     }
     return missing
   }
 
-  /** Where a turn does little, a newer message of the topic may come before the retained one was sent. */
+  /** Where a turn does little, what is retained is sent later; and where its client's queue or socket is soon full. */
+  private get mayWait(): boolean {
+    const { bufferedBytesMax, outboxBytesMax, queueBytesMax, queueMessagesMax, workPerTurnMax } =
+      this.world.scenario.config
+    const room = Math.min(bufferedBytesMax, outboxBytesMax, queueBytesMax)
+    return workPerTurnMax < 1_000 || queueMessagesMax < 1_000 || room < 1_000_000
+  }
+
+  /** Then a newer message of the topic may come before. */
   private mayBeReplaced({ number, topic }: Publication): boolean {
-    if (this.world.scenario.config.workPerTurnMax > 1_000) return false
+    if (!this.mayWait) return false
     return this.ledger.publications.some((other) => other.retain && other.topic === topic && other.number > number)
   }
 
