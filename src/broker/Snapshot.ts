@@ -11,7 +11,8 @@ import type { ServerConnection } from "../core/ServerConnection.ts"
 import type { Session } from "../core/Session.ts"
 import type { ProtocolVersion, QoS } from "../protocol/Packet.ts"
 import type { Properties } from "../protocol/Property.ts"
-import type { Listener, Protocol } from "../transport/Listener.ts"
+import * as CertificateStore from "../transport/CertificateStore.ts"
+import type { CertificatesConfig, Listener, Protocol } from "../transport/Listener.ts"
 
 export interface ListenerSnapshot {
   readonly protocol: Protocol
@@ -21,8 +22,8 @@ export interface ListenerSnapshot {
   readonly listening: boolean
   /** Whether clients are asked for certificates. */
   readonly sslAuthenticateClients: boolean
-  /** The path of its certificate's store or what was given instead; "" without TLS, as the next ones. */
-  readonly sslCertStore: string | Uint8Array
+  /** The path of its certificate's store, "(given in memory)" where it has none; "" without TLS, as the next ones. */
+  readonly sslCertStore: string
   readonly sslCertStorePassword: Redacted.Redacted<string>
   /** The documented number; 0 without TLS. */
   readonly sslCertStoreType: number
@@ -104,6 +105,10 @@ export interface BrokerMessage {
 
 const noPassword = Redacted.make("")
 
+/** Never its contents, which hold a private key: whoever shows listeners would show it. */
+const storeOf = ({ sslCertStore, sslCertStoreType }: CertificatesConfig): string =>
+  CertificateStore.nameOf(sslCertStore, sslCertStoreType)
+
 export const ofListener = (listener: Listener): ListenerSnapshot => {
   const { certificate, listening, localHost, localPort, protocol, sslAuthenticateClients = false } = listener
   return {
@@ -112,7 +117,7 @@ export const ofListener = (listener: Listener): ListenerSnapshot => {
     localPort,
     listening,
     sslAuthenticateClients,
-    sslCertStore: certificate?.sslCertStore ?? "",
+    sslCertStore: certificate === undefined ? "" : storeOf(certificate),
     sslCertStorePassword: certificate?.sslCertStorePassword ?? noPassword,
     sslCertStoreType: certificate?.sslCertStoreType ?? 0,
     sslCertSubject: certificate?.sslCertSubject ?? ""

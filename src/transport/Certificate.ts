@@ -47,9 +47,11 @@ const fileFault = (stats: Stats): string | undefined => {
 }
 
 /** Text or bytes as they are, or the contents of the file that a string names. */
-const read = (store: string | Uint8Array, isPath: boolean, name: string) => {
-  if (typeof store !== "string" || !isPath) return Effect.succeed(Buffer.from(store))
-  const unreadable = (reason: string) => damaged(name, `${reason}. Check the path, and that this program may read it.`)
+const read = (store: string | Uint8Array, type: number, name: string) => {
+  if (typeof store !== "string" || !CertificateStore.isPath(type, store)) return Effect.succeed(Buffer.from(store))
+  const noPath = CertificateStore.pathFault(store, type)
+  const unreadable = (reason: string) =>
+    damaged(name, noPath ?? `${reason}. Check the path, and that this program may read it.`)
   const attempt = <A>(evaluate: () => Promise<A>) =>
     Effect.tryPromise({
       try: evaluate,
@@ -66,10 +68,6 @@ const read = (store: string | Uint8Array, isPath: boolean, name: string) => {
     }
   )
 }
-
-/** How a store is called in messages: its path, or what it is. Never its contents. */
-const nameOf = (store: string | Uint8Array, isPath: boolean): string =>
-  typeof store === "string" && isPath ? store : "(given in memory)"
 
 const wrongPassword = (store: string) =>
   new CertificateError.CredentialsUnusable({
@@ -155,7 +153,7 @@ const fromPfx = Effect.fnUntraced(function* (bytes: Buffer, password: string, na
 const open = Effect.fnUntraced(function* (config: CertificateConfig, name: string) {
   const { sslCertKey, sslCertStore, sslCertStoreType } = config
   const password = Redacted.value(config.sslCertStorePassword)
-  const bytes = yield* read(sslCertStore, CertificateStore.isPath(sslCertStoreType, sslCertStore), name)
+  const bytes = yield* read(sslCertStore, sslCertStoreType, name)
   const format = CertificateStore.formatOf(sslCertStoreType, bytes)
   if (typeof format === "object") return yield* damaged(name, format.fault)
   let material: Material
@@ -163,9 +161,8 @@ const open = Effect.fnUntraced(function* (config: CertificateConfig, name: strin
   else if (format === "pem") material = yield* fromPem(bytes.toString("utf8"), password, name)
   else material = { keys: [], certificates: [yield* certificateFrom(bytes, name)] }
   if (sslCertKey === undefined) return material
-  const isPath = CertificateStore.isPath(CertificateStore.AUTO, sslCertKey)
-  const keyName = nameOf(sslCertKey, isPath)
-  const keyBytes = yield* read(sslCertKey, isPath, keyName)
+  const keyName = CertificateStore.nameOf(sslCertKey)
+  const keyBytes = yield* read(sslCertKey, CertificateStore.AUTO, keyName)
   const key = yield* keyFrom(keyBytes.toString("latin1"), password, keyName)
   return { keys: [...material.keys, key], certificates: material.certificates }
 })
@@ -238,9 +235,8 @@ const chainOf = (leaf: X509Certificate, others: ReadonlyArray<X509Certificate>, 
 export const readPem = (setting: string, textOrPath: string) =>
   Effect.gen(function* () {
     if (textOrPath === "") return ""
-    const isPath = CertificateStore.isPath(CertificateStore.AUTO, textOrPath)
-    const name = isPath ? textOrPath : setting
-    const text = (yield* read(textOrPath, isPath, name)).toString("utf8")
+    const name = CertificateStore.nameOf(textOrPath, CertificateStore.AUTO, setting)
+    const text = (yield* read(textOrPath, CertificateStore.AUTO, name)).toString("utf8")
     if (!/-----BEGIN (?:[A-Z0-9]+ )?(?:CERTIFICATE|CRL)-----/.test(text)) {
       return yield* damaged(name, `it holds nothing in PEM form that ${setting} could use.`)
     }
@@ -250,7 +246,7 @@ export const readPem = (setting: string, textOrPath: string) =>
 /** Certificates in PEM, each checked; see `readPem`. */
 export const readCertificates = Effect.fnUntraced(function* (setting: string, textOrPath: string) {
   const text = yield* readPem(setting, textOrPath)
-  const name = CertificateStore.isPath(CertificateStore.AUTO, textOrPath) ? textOrPath : setting
+  const name = CertificateStore.nameOf(textOrPath, CertificateStore.AUTO, setting)
   return yield* Effect.forEach(CertificateStore.pemBlocks(text).certificates, (pem) => certificateFrom(pem, name))
 })
 
@@ -258,7 +254,7 @@ export const readCertificates = Effect.fnUntraced(function* (setting: string, te
 export const load = (config: CertificateConfig, authorities: ReadonlyArray<X509Certificate> = []): Found =>
   Effect.gen(function* () {
     const { sslCertStore, sslCertStoreType, sslCertSubject } = config
-    const store = nameOf(sslCertStore, CertificateStore.isPath(sslCertStoreType, sslCertStore))
+    const store = CertificateStore.nameOf(sslCertStore, sslCertStoreType)
     const material = yield* open(config, store)
     const leaf = yield* choose(material, sslCertSubject, store)
     const { issuer, subject, validFrom, validTo } = leaf

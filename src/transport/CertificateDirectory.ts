@@ -10,6 +10,7 @@ import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 import * as Certificate from "./Certificate.ts"
 import { CertificateStoreUnavailable } from "./CertificateError.ts"
+import * as CertificateStore from "./CertificateStore.ts"
 import { errnoOf } from "./ListenError.ts"
 
 /** An operating system comes with a few hundred, each twice with its link. */
@@ -17,7 +18,11 @@ const FILES_MAX = 2_000
 /** All files together. */
 const BYTES_MAX = 16 * 1024 * 1024
 
-const fault = (store: string, detail: string) => new CertificateStoreUnavailable({ store, detail })
+/** Whatever was given instead of a path, a key perhaps, is not shown. */
+const fault = (path: string, detail: string) => {
+  const store = CertificateStore.nameOf(path, CertificateStore.AUTO, "sslClientCADir")
+  return new CertificateStoreUnavailable({ store, detail })
+}
 
 /** Fails with the path when Node does. */
 const attempt = <A>(path: string, evaluate: () => Promise<A>) =>

@@ -44,6 +44,30 @@ export const isPath = (type: number, store: string | Uint8Array): boolean => {
   return [2, 4, 6, 8, 11, 13, 14, 16, 18, 21].includes(type)
 }
 
+/** How a store is called that has no path. */
+const IN_MEMORY = "(given in memory)"
+
+/** Longer ones are called by no name, though they are opened. */
+const SHOWN_PATH_LENGTH_MAX = 255
+
+/** One short line, and not the base64 of something in DER: that may be a key, whatever type it was given with. */
+const looksLikePath = (text: string): boolean =>
+  text.length <= SHOWN_PATH_LENGTH_MAX &&
+  !/\p{Cc}|-----/u.test(text) &&
+  !/^M[A-Za-z0-9+/=]{40,}$|[A-Za-z0-9+=]{65,}/.test(text)
+
+/** How a store is called in messages: its path, or else what it is. Never its contents. */
+export const nameOf = (store: string | Uint8Array, type = AUTO, unnamed = IN_MEMORY): string =>
+  typeof store === "string" && isPath(type, store) && looksLikePath(store) ? store : unnamed
+
+/** What to do about a text that was taken for a path and is not that of a file; undefined: it does look like one. */
+export const pathFault = (text: string, type: number): string | undefined => {
+  if (looksLikePath(text)) return undefined
+  return type === AUTO
+    ? "it is neither the path of a file nor whole. Give it from its first -----BEGIN to its last -----END, or a path."
+    : `it is text, and type ${type} takes the path of a file. Give type 7 for PEM text, 3 for a PFX, or ${AUTO}.`
+}
+
 const cannotOpen = (what: string): Format => ({
   fault: `it is ${what}, which Node cannot open. Convert it to PKCS#12 (.pfx) or PEM, and give that.`
 })

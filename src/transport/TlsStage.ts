@@ -16,6 +16,7 @@ import { type Arrival, failed, type Stages } from "./Arrival.ts"
 import * as Certificate from "./Certificate.ts"
 import * as CertificateDirectory from "./CertificateDirectory.ts"
 import * as CertificateError from "./CertificateError.ts"
+import * as CertificateStore from "./CertificateStore.ts"
 import * as DistinguishedName from "./DistinguishedName.ts"
 import { errnoOf, type ListenError } from "./ListenError.ts"
 import type { CertificatesOptions, ClientCertificate, NegotiatedTls } from "./Listener.ts"
@@ -82,8 +83,8 @@ const loadContexts = (
       const staple = sslCheckOCSP === 0 ? undefined : yield* OcspStaple.make(certificate, issuer, sslCheckOCSP, report)
       if (staple !== undefined) staples.push(staple)
       const options = { ...shared, key, cert }
-      const store = typeof each.sslCertStore === "string" ? each.sslCertStore : "(given in memory)"
-      return { certificate, options, context: yield* secureContext(options, store.slice(0, 200)) }
+      const store = CertificateStore.nameOf(each.sslCertStore, each.sslCertStoreType)
+      return { certificate, options, context: yield* secureContext(options, store) }
     })
     const { options } = yield* optionsFor(config)
     const named = yield* Effect.forEach(config.sniCertificates, (each) =>

@@ -310,11 +310,11 @@ describe("Broker: listeners with certificates", () => {
         protocol: 1,
         sslAuthenticateClients: true,
         sslCertStoreType: 99,
-        sslCertStore: store.sslCertStore,
+        sslCertStore: "(given in memory)",
         sslCertSubject: "CN=localhost"
       })
       assert.strictEqual(Redacted.value(listener!.sslCertStorePassword), "test")
-      assert.notInclude(JSON.stringify({ ...listener, sslCertStore: "" }), "test")
+      assert.notInclude(JSON.stringify(listener), "test")
       const plain = yield* broker.addListener({ port: 0 })
       assert.deepInclude(plain, { sslAuthenticateClients: false, sslCertStore: "", sslCertStoreType: 0 })
     }).pipe(
@@ -371,7 +371,7 @@ describe("Broker: listeners with certificates", () => {
         yield* broker.stopListening
         yield* broker.startListening
         assert.strictEqual((yield* shown).subject.CN, "client-1")
-        assert.strictEqual((yield* broker.listeners)[0]?.sslCertStore, client.pem)
+        assert.strictEqual((yield* broker.listeners)[0]?.sslCertStore, "(given in memory)")
       }).pipe(Effect.provide(brokerLayer({ settings: { listeners: [] } })))
   )
 

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import * as Tls from "node:tls"
+import { inspect } from "node:util"
 import * as Broker from "../../src/broker/Broker.ts"
 import * as BrokerLogger from "../../src/broker/BrokerLogger.ts"
 import * as Hooks from "../../src/broker/Hooks.ts"
@@ -18,7 +19,7 @@ import * as TestHandler from "../transport/TestHandler.ts"
 import * as RawClient from "./RawClient.ts"
 import { brokerLayer } from "./support.ts"
 
-const { ca, server } = TestCertificates.standard()
+const { ca, client, server } = TestCertificates.standard()
 
 /** The second line of a key's PEM: enough of it to know it by. */
 const keyLine = server.keyPem.split("\n")[1]!
@@ -40,9 +41,9 @@ const formsOf = (secret: string): ReadonlyArray<string> => {
   return [secret, bytes.toString("hex"), bytes.toString("base64").slice(0, -4), [...bytes].join(",")]
 }
 
-const assertHidden = (text: string, hidden: Readonly<Record<string, string>>): void => {
+const assertHidden = (text: string, hidden: Readonly<Record<string, string>>, where = "it"): void => {
   for (const [name, secret] of Object.entries(hidden)) {
-    for (const form of formsOf(secret)) assert.isFalse(text.includes(form), `${name} is shown as ${form}`)
+    for (const form of formsOf(secret)) assert.isFalse(text.includes(form), `${where} shows ${name} as ${form}`)
   }
 }
 
@@ -66,6 +67,70 @@ const listeners = [
 ] as const
 
 const properties = undefined
+
+/** A PFX with nothing encrypted in it: in base64 the key is there to read. */
+const openPfx = TestCertificates.pfx([server], "").toString("base64")
+
+const tooShort = TestCertificates.issue({ commonName: "short", keyName: "short", keyBits: 512 }).pem
+
+/** Everything that is wrong with certificates which are given as their contents, each in a listener of its own. */
+const faults: Readonly<Record<string, object>> = {
+  "a subject that is not there": { sslCertSubject: "CN=nobody" },
+  "PEM text as a PEM file": { sslCertStoreType: 6 },
+  "PEM text as a PFX file": { sslCertStoreType: 2 },
+  "PEM text as a certificate file": { sslCertStoreType: 8 },
+  "PEM text as a PFX": { sslCertStoreType: 3 },
+  "PEM text as what Node cannot open": { sslCertStoreType: 5 },
+  "one line of the key as a PEM file": { sslCertStoreType: 6, sslCertStore: keyLine },
+  "a PFX in base64 as a PFX file": { sslCertStoreType: 2, sslCertStore: openPfx, sslCertStorePassword: "" },
+  "a PFX with another password": {
+    sslCertStore: TestCertificates.pfx([server], secrets.storePassword),
+    sslCertStorePassword: secrets.password
+  },
+  "a PFX that is cut off": { sslCertStore: openPfx.slice(0, -100) },
+  "a key without its first dashes": {
+    sslCertStore: server.certPem,
+    sslCertKey: server.keyPem.replace("-----BEGIN", "")
+  },
+  "a key without its first line": { sslCertStore: server.certPem, sslCertKey: server.keyPem.slice(28) },
+  "a key without line breaks": { sslCertStore: server.certPem, sslCertKey: server.keyPem.replaceAll("\n", "") },
+  "a key of one line": { sslCertStore: server.certPem, sslCertKey: keyLine },
+  "a key that is damaged": { sslCertStore: server.certPem, sslCertKey: server.keyPem.replace("MII", "AAA") },
+  "a key without its certificate": { sslCertStore: server.keyPem },
+  "a key of another certificate": { sslCertStore: `${server.keyPem}${client.certPem}` },
+  "a store of no known kind": { sslCertStore: new TextEncoder().encode(keyLine) },
+  "authorities that are a key": { sslCACerts: server.keyPem },
+  "authorities that are a damaged key": { sslCACerts: server.keyPem.replace("-----BEGIN", "") },
+  "client authorities that are a key": { sslClientCACerts: server.keyPem },
+  "a directory that is a key": { sslClientCADir: server.keyPem },
+  "revocation lists that are a key": { sslClientCRLs: server.keyPem },
+  "revocation lists that are damaged": { sslClientCRLs: "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n" },
+  "a key that OpenSSL finds too short": { sslCertStore: tooShort },
+  "a certificate for a name, as a PEM file": { sniCertificates: [{ sslCertStoreType: 6, sslCertStore: server.pem }] },
+  "a certificate for a name, with a short key": { sniCertificates: [{ sslCertStore: tooShort }] },
+  "a misspelt field": { sslCertStorePasword: secrets.storePassword },
+  "a field of the wrong kind": { sslCertKey: { pem: server.keyPem } }
+}
+
+const hiddenInFaults = { ...secrets, shortKey: tooShort.split("\n")[1]! }
+
+/** Given to a new listener, and as the replacement of another's. */
+const refuseCertificates = Effect.gen(function* () {
+  const broker = yield* Broker.Broker
+  const { localPort } = yield* broker.addListener({ protocol: 1, port: 0, sslCertStore: server.pem })
+  for (const [what, fault] of Object.entries(faults)) {
+    const certificates = { sslCertStore: server.pem, ...fault }
+    const failures = [
+      yield* Effect.flip(broker.addListener({ protocol: 1, port: 0, ...certificates })),
+      yield* Effect.flip(broker.replaceCertificates(localPort, certificates))
+    ]
+    for (const failure of failures) {
+      const texts = [failure.message, String(failure), JSON.stringify(failure), inspect(failure, { depth: 9 })]
+      assertHidden(texts.join("\n"), hiddenInFaults, what)
+    }
+  }
+  assertHidden(JSON.stringify(yield* broker.listeners), hiddenInFaults)
+})
 
 /** Everything that has a secret in it. */
 const everything = Effect.gen(function* () {
@@ -112,9 +177,7 @@ const everything = Effect.gen(function* () {
   const stranger = yield* RawClient.open(secure!)
   stranger.socket.write(secrets.password.repeat(10))
   yield* stranger.ended
-  const wrong = { protocol: 1, port: 0, sslCertStore: server.pem, sslCertSubject: "CN=nobody" } as const
-  const failure = yield* Effect.flip(broker.addListener(wrong))
-  assertHidden(failure.message, secrets)
+  yield* refuseCertificates
 
   client.socket.destroy()
   tls.destroy()

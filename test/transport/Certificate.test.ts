@@ -187,6 +187,14 @@ describe("Certificate: stores", () => {
     ["nonsense", { sslCertStore: Buffer.from("hello") }, "no kind of store"],
     ["a damaged key", { sslCertKey: server.keyPem.replace("MII", "AAA") }, "private key cannot be read"],
     ["a damaged PFX", { sslCertStoreType: 3, sslCertStore: pfx.subarray(0, 500) }, "not a PFX"],
+    ["PEM text as a PEM file", { sslCertStoreType: 6 }, "(given in memory): it is text, and type 6 takes the path"],
+    ["PEM text as a PFX file", { sslCertStoreType: 2 }, "Give type 7 for PEM text"],
+    ["a PFX in base64 as a PFX file", { sslCertStoreType: 2, sslCertStore: pfx.toString("base64") }, "3 for a PFX"],
+    [
+      "a key whose first line is damaged",
+      { sslCertStore: server.certPem, sslCertKey: server.keyPem.replace("-----BEGIN", "BEGIN") },
+      "(given in memory): it is neither the path of a file nor whole"
+    ],
     ["a missing file", { sslCertStore: "/nowhere/at/all.pfx" }, "there is no such file"]
   ]
   for (const [what, options, words] of unsupported) {

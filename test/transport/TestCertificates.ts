@@ -16,8 +16,8 @@ interface Key {
   readonly pair: Forge.pki.rsa.KeyPair
 }
 
-const makeKey = (): Key => {
-  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 })
+const makeKey = (modulusLength: number): Key => {
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength })
   const pem = privateKey.export({ type: "pkcs8", format: "pem" }).toString()
   const forgeKey = Forge.pki.privateKeyFromPem(privateKey.export({ type: "pkcs1", format: "pem" }).toString())
   return { pem, pair: { privateKey: forgeKey, publicKey: Forge.pki.setRsaPublicKey(forgeKey.n, forgeKey.e) } }
@@ -25,8 +25,8 @@ const makeKey = (): Key => {
 
 const keys = new Map<string, Key>()
 
-const keyFor = (name: string): Key => {
-  const found = keys.get(name) ?? makeKey()
+const keyFor = (name: string, bits: number): Key => {
+  const found = keys.get(name) ?? makeKey(bits)
   keys.set(name, found)
   return found
 }
@@ -55,6 +55,8 @@ export interface Wish {
   readonly signsStatus?: boolean
   /** Certificates with the same have the same key. */
   readonly keyName?: string
+  /** Of that key. */
+  readonly keyBits?: number
 }
 
 const days = (count: number): Date => new Date(Date.now() + count * 86_400_000)
@@ -85,8 +87,8 @@ const extensions = ({ authority = false, hostNames = [], responder, signsStatus 
 ]
 
 export const issue = (wish: Wish): Issued => {
-  const { commonName, from = -1, issuer, keyName = "leaf", organization = "Test", to = 30 } = wish
-  const { pair, pem } = keyFor(keyName)
+  const { commonName, from = -1, issuer, keyBits = 2048, keyName = "leaf", organization = "Test", to = 30 } = wish
+  const { pair, pem } = keyFor(keyName, keyBits)
   const certificate = Forge.pki.createCertificate()
   certificate.publicKey = pair.publicKey
   certificate.serialNumber = `01${(++serial).toString(16).padStart(6, "0")}`
