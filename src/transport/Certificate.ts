@@ -118,6 +118,8 @@ const hasAuthenticationCode = (bytes: Buffer): boolean => {
   }
 }
 
+const WEAK = "it is encrypted in a way that OpenSSL 3 no longer accepts (RC2, RC4 or DES)"
+
 /** Why OpenSSL would not use a PFX; undefined: nothing that its contents do not say better. */
 const pfxFault = (bytes: Buffer, password: string, name: string): CertificateError.CertificateError | undefined => {
   try {
@@ -126,7 +128,7 @@ const pfxFault = (bytes: Buffer, password: string, name: string): CertificateErr
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     if (message.includes("mac verify failure")) return wrongPassword(name)
-    if (message.includes("Unsupported PKCS12")) return damaged(name, CertificateStore.reexport(name))
+    if (message.includes("Unsupported PKCS12")) return damaged(name, CertificateStore.reexport(name, WEAK, "-legacy "))
     if (message.includes("Unable to load")) return undefined
     if (!hasAuthenticationCode(bytes)) return wrongPassword(name)
     return damaged(name, `it is not a PFX (PKCS#12) store (${message}). Check the file and its store type.`)
@@ -134,14 +136,19 @@ const pfxFault = (bytes: Buffer, password: string, name: string): CertificateErr
 }
 
 const fromPfx = Effect.fnUntraced(function* (bytes: Buffer, password: string, name: string) {
+  const Pkcs12 = yield* Effect.promise(() => import("./Pkcs12.ts"))
+  const iterations = Pkcs12.iterations(bytes)
+  if (iterations > Pkcs12.ITERATIONS_MAX) {
+    const why = `it takes ${iterations} iterations to open, and more than ${Pkcs12.ITERATIONS_MAX} take too long`
+    return yield* damaged(name, CertificateStore.reexport(name, why))
+  }
   const fault = pfxFault(bytes, password, name)
   if (fault !== undefined) return yield* fault
-  const Pkcs12 = yield* Effect.promise(() => import("./Pkcs12.ts"))
-  return yield* Effect.try({
-    try: () => {
-      const { certificates, keys } = Pkcs12.list(bytes, password)
+  return yield* Effect.tryPromise({
+    try: async () => {
+      const { certificates, keys } = await Pkcs12.list(bytes, password)
       return {
-        keys: keys.map((key) => createPrivateKey({ key, format: "der", type: "pkcs8" })),
+        keys: keys.map((key) => createPrivateKey({ key, format: "der", type: "pkcs8", passphrase: password })),
         certificates: certificates.map((certificate) => new X509Certificate(certificate))
       }
     },

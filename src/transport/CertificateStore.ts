@@ -133,12 +133,11 @@ export const pemBlocks = (text: string): PemBlocks => {
   return { keys: of(/PRIVATE KEY$/), certificates: of(/^(?:X509 |TRUSTED )?CERTIFICATE$/) }
 }
 
-/** What to do about a PFX that OpenSSL 3 refuses because it is encrypted as in the nineties. */
-export const reexport = (store: string): string => {
+/** What to do about a PFX that is encrypted too weakly or at too much expense. */
+export const reexport = (store: string, why: string, options = ""): string => {
   const file = store.startsWith("(") ? "store.pfx" : store
   return (
-    "it is encrypted in a way that OpenSSL 3 no longer accepts (RC2-40). Export it again: " +
-    `openssl pkcs12 -legacy -in ${JSON.stringify(file)} -nodes -out all.pem && ` +
+    `${why}. Export it again: openssl pkcs12 ${options}-in ${JSON.stringify(file)} -nodes -out all.pem && ` +
     "openssl pkcs12 -export -in all.pem -out new.pfx && rm all.pem"
   )
 }
