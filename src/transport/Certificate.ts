@@ -101,8 +101,16 @@ const certificateFrom = (bytes: Buffer | string, name: string) =>
     catch: () => damaged(name, "a certificate in it is damaged. Export it again.")
   })
 
+/** What is in a PEM text; fails when a part of it has no end, which everybody else would pass over. */
+const blocksOf = (text: string, name: string) => {
+  const blocks = CertificateStore.pemBlocks(text)
+  return blocks.isCutOff
+    ? Effect.fail(damaged(name, "a part of it is cut off: there is a -----BEGIN without its -----END. Copy it whole."))
+    : Effect.succeed(blocks)
+}
+
 const fromPem = Effect.fnUntraced(function* (text: string, password: string, name: string) {
-  const { certificates, keys } = CertificateStore.pemBlocks(text)
+  const { certificates, keys } = yield* blocksOf(text, name)
   return {
     keys: yield* Effect.forEach(keys, (pem) => keyFrom(pem, password, name)),
     certificates: yield* Effect.forEach(certificates, (pem) => certificateFrom(pem, name))
@@ -238,23 +246,34 @@ const chainOf = (leaf: X509Certificate, others: ReadonlyArray<X509Certificate>, 
     return chain
   })
 
-/** Certificates or revocation lists in PEM, given as text or as the path of a file; "" for none. */
-export const readPem = (setting: string, textOrPath: string) =>
-  Effect.gen(function* () {
-    if (textOrPath === "") return ""
-    const name = CertificateStore.nameOf(textOrPath, CertificateStore.AUTO, setting)
-    const text = (yield* read(textOrPath, CertificateStore.AUTO, name)).toString("utf8")
-    if (!/-----BEGIN (?:[A-Z0-9]+ )?(?:CERTIFICATE|CRL)-----/.test(text)) {
-      return yield* damaged(name, `it holds nothing in PEM form that ${setting} could use.`)
-    }
-    return text
-  })
-
-/** Certificates in PEM, each checked; see `readPem`. */
-export const readCertificates = Effect.fnUntraced(function* (setting: string, textOrPath: string) {
-  const text = yield* readPem(setting, textOrPath)
+/** What is in a PEM text, given as itself or as the path of its file, and how to call it. */
+const readPem = Effect.fnUntraced(function* (setting: string, textOrPath: string) {
   const name = CertificateStore.nameOf(textOrPath, CertificateStore.AUTO, setting)
-  return yield* Effect.forEach(CertificateStore.pemBlocks(text).certificates, (pem) => certificateFrom(pem, name))
+  const text = (yield* read(textOrPath, CertificateStore.AUTO, name)).toString("utf8")
+  return { name, ...(yield* blocksOf(text, name)) }
+})
+
+/** Certificates in PEM, given as text or as the path of a file, each checked, and at least one; "" for none. */
+export const readCertificates = Effect.fnUntraced(function* (setting: string, textOrPath: string) {
+  if (textOrPath === "") return []
+  const { certificates, lists, name } = yield* readPem(setting, textOrPath)
+  if (certificates.length === 0) {
+    const instead = lists.length > 0 ? " Revocation lists are for sslClientCRLs." : ""
+    return yield* damaged(name, `it holds no certificate in PEM form for ${setting}.${instead}`)
+  }
+  return yield* Effect.forEach(certificates, (pem) => certificateFrom(pem, name))
+})
+
+/** Revocation lists in PEM, as `readCertificates` reads certificates. Each of its own: of one text Node reads one. */
+export const readRevocationLists = Effect.fnUntraced(function* (setting: string, textOrPath: string) {
+  if (textOrPath === "") return []
+  const { lists, name } = yield* readPem(setting, textOrPath)
+  if (lists.length === 0) return yield* damaged(name, `it holds no revocation list in PEM form for ${setting}.`)
+  yield* Effect.try({
+    try: () => Tls.createSecureContext({ crl: [...lists] }),
+    catch: () => damaged(name, "a revocation list in it is damaged. Get it from its authority again.")
+  })
+  return lists
 })
 
 /** Opens the store and finds the certificate; `authorities` may lead on from it. */

@@ -66,9 +66,6 @@ export const read: (directory: string) => Effect.Effect<ReadonlyArray<string>, C
     if (directory === "") return []
     for (const path of yield* filesIn(directory)) {
       const certificates = yield* Certificate.readCertificates("sslClientCADir", path)
-      if (certificates.length === 0) {
-        return yield* fault(path, "it holds no certificate. Move it elsewhere; revocation lists are for sslClientCRLs.")
-      }
       for (const certificate of certificates) found.add(certificate.toString())
     }
     if (found.size === 0) return yield* fault(directory, "there is no file in it. Put authorities' PEM files there.")

@@ -120,17 +120,29 @@ export const binary = (bytes: Buffer): Buffer =>
 export interface PemBlocks {
   readonly keys: ReadonlyArray<string>
   readonly certificates: ReadonlyArray<string>
+  /** Lists of what is revoked. */
+  readonly lists: ReadonlyArray<string>
+  /** Whether one of these has a beginning and no end. */
+  readonly isCutOff: boolean
 }
 
-/** Keys and certificates in a PEM text, in their order; whatever else is in it is passed over. */
+const KEY = /PRIVATE KEY$/
+const CERTIFICATE = /^(?:X509 |TRUSTED )?CERTIFICATE$/
+const LIST = /^X509 CRL$/
+
+/** What there is in a PEM text, in its order; whatever else is in it is passed over. */
 export const pemBlocks = (text: string): PemBlocks => {
   // Each from one beginning to the next, so that those without an end cost no more than their length.
-  const blocks = text
-    .split(/(?=-----BEGIN )/)
-    .flatMap((part) => [/^-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/.exec(part) ?? []])
-  const of = (pattern: RegExp) =>
-    blocks.flatMap(([block, label]) => (label !== undefined && pattern.test(label) ? [`${block}\n`] : []))
-  return { keys: of(/PRIVATE KEY$/), certificates: of(/^(?:X509 |TRUSTED )?CERTIFICATE$/) }
+  const parts = text.split(/(?=-----BEGIN )/)
+  const blocks = parts.flatMap((part) => [/^-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/.exec(part) ?? []])
+  const of = (kind: RegExp) =>
+    blocks.flatMap(([block, label]) => (label !== undefined && kind.test(label) ? [`${block}\n`] : []))
+  const found = { keys: of(KEY), certificates: of(CERTIFICATE), lists: of(LIST) }
+  const begun = parts.filter((part) => {
+    const label = /^-----BEGIN ([A-Z0-9 ]+)-----/.exec(part)?.[1] ?? ""
+    return [KEY, CERTIFICATE, LIST].some((kind) => kind.test(label))
+  })
+  return { ...found, isCutOff: begun.length > found.keys.length + found.certificates.length + found.lists.length }
 }
 
 /** What to do about a PFX that is encrypted too weakly or at too much expense. */

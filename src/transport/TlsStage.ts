@@ -68,14 +68,14 @@ const loadContexts = (
 ): Effect.Effect<Contexts, CertificateError.CertificateError> =>
   Effect.gen(function* () {
     const authorities = yield* Certificate.readCertificates("sslCACerts", config.sslCACerts)
-    const clientCACerts = yield* Certificate.readPem("sslClientCACerts", config.sslClientCACerts)
+    const clientCACerts = yield* Certificate.readCertificates("sslClientCACerts", config.sslClientCACerts)
     const clientCADir = yield* CertificateDirectory.read(config.sslClientCADir)
-    const clientCRLs = yield* Certificate.readPem("sslClientCRLs", config.sslClientCRLs)
+    const clientCRLs = yield* Certificate.readRevocationLists("sslClientCRLs", config.sslClientCRLs)
     const shared = {
       ...settings,
       // Named or not, never the roots of the web: whoever has a certificate of theirs would be let in.
-      ca: [clientCACerts, ...clientCADir].filter((pem) => pem !== ""),
-      ...(clientCRLs === "" ? {} : { crl: clientCRLs })
+      ca: [...clientCACerts.map(String), ...clientCADir],
+      ...(clientCRLs.length === 0 ? {} : { crl: [...clientCRLs] })
     }
     const staples: Array<OcspStaple.Staple> = []
     const optionsFor = Effect.fnUntraced(function* (each: CertificateConfig) {

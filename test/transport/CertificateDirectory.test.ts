@@ -54,7 +54,7 @@ describe("OpenSSLCADir", () => {
 
   const damaged = ca.certPem.replace(/\n.{20}/, "\n")
   const unusable: ReadonlyArray<readonly [string, Readonly<Record<string, string>>, string, RegExp]> = [
-    ["a file that is no PEM", { "a.pem": ca.certPem, "b.txt": "hello" }, "/b.txt", /nothing in PEM form/],
+    ["a file that is no PEM", { "a.pem": ca.certPem, "b.txt": "hello" }, "/b.txt", /no certificate in PEM form/],
     ["a damaged certificate", { "a.pem": damaged }, "/a.pem", /damaged/],
     [
       "a revocation list",

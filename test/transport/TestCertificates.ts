@@ -6,7 +6,7 @@
 import Forge from "node-forge"
 import { spawnSync } from "node:child_process"
 import { generateKeyPairSync } from "node:crypto"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Der from "../../src/transport/Der.ts"
@@ -180,4 +180,23 @@ export const folder = (): Folder => {
     },
     remove: () => rmSync(root, { recursive: true, force: true })
   }
+}
+
+/** An authority's list of what it has revoked; undefined: there is no openssl to make it. */
+export const revocationList = (
+  { openssl, path, write }: Folder,
+  issuer: Issued,
+  revoked: ReadonlyArray<Issued> = []
+): string | undefined => {
+  write("index.txt", "")
+  write("crlnumber", "01")
+  write("ca.pem", issuer.certPem)
+  write("ca.key", issuer.keyPem)
+  const settings = "database=index.txt\ncrlnumber=crlnumber\ndefault_md=sha256\ndefault_crl_days=5\n"
+  write("ca.cnf", `[ca]\ndefault_ca=d\n[d]\n${settings}`)
+  const by = ["-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key"]
+  for (const { certPem } of revoked) openssl("ca", ...by, "-revoke", write("revoked.pem", certPem))
+  const made = openssl("ca", ...by, "-gencrl", "-out", "crl.pem")
+  if (made === undefined) console.log("skipped: there is no openssl on the PATH that makes revocation lists")
+  return made === undefined ? undefined : readFileSync(path("crl.pem"), "utf8")
 }

@@ -250,17 +250,32 @@ describe("TlsListener: settings", () => {
     )
   }
 
-  it.live("a client cannot renegotiate", () =>
-    Effect.gen(function* () {
-      const listener = yield* listen(yield* TestHandler.make())
-      const socket = yield* connect(listener.localPort, { maxVersion: "TLSv1.2" })
-      const code = yield* Effect.callback<string | undefined>((resume) => {
-        socket.once("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code)))
-        socket.renegotiate({}, () => {})
-      })
-      assert.strictEqual(code, "ERR_SSL_NO_RENEGOTIATION")
-    })
-  )
+  for (const [sslEnableRenegotiation, expected] of [
+    [false, "ERR_SSL_NO_RENEGOTIATION"],
+    [true, undefined]
+  ] as const) {
+    it.live(
+      `SSLEnableRenegotiation ${sslEnableRenegotiation}: a client ${expected ? "cannot" : "can"} renegotiate`,
+      () =>
+        Effect.gen(function* () {
+          const test = yield* TestHandler.make()
+          const listener = yield* listen(test, { sslEnableRenegotiation })
+          const socket = yield* connect(listener.localPort, { maxVersion: "TLSv1.2" })
+          const connection = yield* Queue.take(test.connections)
+          const heard = yield* TestHandler.hear(connection)
+          const code = yield* Effect.callback<string | undefined>((resume) => {
+            socket.once("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code)))
+            socket.renegotiate({}, (error) => {
+              if (error === null) resume(Effect.succeed(undefined))
+            })
+          })
+          assert.strictEqual(code, expected)
+          if (expected !== undefined) return
+          socket.write("after")
+          assert.strictEqual((yield* Queue.take(heard.bytes)).toString(), "after")
+        })
+    )
+  }
 })
 
 describe("TlsListener: certificates", () => {
@@ -290,6 +305,24 @@ describe("TlsListener: certificates", () => {
       ] as const) {
         assert.strictEqual(yield* nameFor(localPort, host), expected)
       }
+    })
+  )
+
+  it.live("a client that knows only the root is led there by SSLCACerts, or by what else is in the store", () =>
+    Effect.gen(function* () {
+      const middle = TestCertificates.issue({ commonName: "Middle CA", authority: true, issuer: ca, keyName: "middle" })
+      const leaf = TestCertificates.issue({ commonName: "leaf", issuer: middle, hostNames: ["127.0.0.1"] })
+      for (const options of [
+        { sslCertStore: leaf.pem, sslCACerts: middle.certPem },
+        { sslCertStore: `${leaf.pem}${middle.certPem}` },
+        { sslCertStore: TestCertificates.pfx([leaf], "pw", [middle]), sslCertStorePassword: "pw" }
+      ]) {
+        const { localPort } = yield* listen(yield* TestHandler.make(), options)
+        const socket = yield* connect(localPort)
+        assert.deepStrictEqual([socket.authorized, peerName(socket)], [true, "leaf"])
+      }
+      const alone = yield* listen(yield* TestHandler.make(), { sslCertStore: leaf.pem })
+      assert.strictEqual(yield* Effect.flip(connect(alone.localPort)), "UNABLE_TO_VERIFY_LEAF_SIGNATURE")
     })
   )
 
@@ -412,22 +445,8 @@ describe("TlsListener: client certificates", () => {
     })
   )
 
-  /** An authority's list of what it has revoked; undefined: there is no openssl to make it. */
-  const revocations = (...revoked: ReadonlyArray<TestCertificates.Issued>): string | undefined => {
-    files.write("index.txt", "")
-    files.write("crlnumber", "01")
-    files.write("ca.pem", ca.certPem)
-    files.write("ca.key", ca.keyPem)
-    const settings = "database=index.txt\ncrlnumber=crlnumber\ndefault_md=sha256\ndefault_crl_days=5\n"
-    files.write("ca.cnf", `[ca]\ndefault_ca=d\n[d]\n${settings}`)
-    const authority = ["-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key"]
-    for (const { certPem } of revoked) {
-      files.openssl("ca", ...authority, "-revoke", files.write("revoked.pem", certPem))
-    }
-    const made = files.openssl("ca", ...authority, "-gencrl", "-out", "crl.pem")
-    if (made === undefined) console.log("skipped: there is no openssl on the PATH that makes revocation lists")
-    return made === undefined ? undefined : readFileSync(files.path("crl.pem"), "utf8")
-  }
+  const revocations = (...revoked: ReadonlyArray<TestCertificates.Issued>) =>
+    TestCertificates.revocationList(files, ca, revoked)
 
   it.live("a revoked certificate is refused, and others of its authority are not", () =>
     Effect.gen(function* () {
