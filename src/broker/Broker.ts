@@ -31,12 +31,17 @@ export class Broker extends Context.Service<
       options: ListenerOptions
     ) => Effect.Effect<Snapshot.ListenerSnapshot, BrokerError.BrokerError, Scope.Scope>
     /**
-     * Loads the certificates of the listener with TLS on that port again, or the ones given from then on, all of them
-     * or none: new connections see them, those that exist stay. Fails, and changes nothing, when one is not good.
+     * Loads the certificates of the listeners with TLS on that port again (of the one at that address, if it is given),
+     * with those given in place of theirs: all of them, or none when one is not good, and then it fails. Connections
+     * stay, new ones see the new ones.
+     *
+     * What is left out keeps its present value, authorities and revocation lists for clients too; "" or [] removes it.
+     * But a certificate is replaced as a whole: a new `sslCertStore` comes with its own password, subject and key.
      */
     readonly replaceCertificates: (
       localPort: number,
-      certificates?: CertificatesOptions
+      certificates?: CertificatesOptions,
+      localHost?: string
     ) => Effect.Effect<void, BrokerError.BrokerError>
     /** Stops accepting on every listener; connections stay. */
     readonly stopListening: Effect.Effect<void>

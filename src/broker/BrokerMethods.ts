@@ -91,8 +91,8 @@ export const listening = (running: Running) => ({
       Effect.flatMap(({ listeners }) => listeners.start(options)),
       Effect.map(Snapshot.ofListener)
     ),
-  replaceCertificates: (localPort: number, certificates?: CertificatesOptions) =>
-    Effect.suspend(() => running.parts.listeners.replaceCertificates(localPort, certificates)),
+  replaceCertificates: (localPort: number, certificates: CertificatesOptions = {}, localHost?: string) =>
+    Effect.suspend(() => running.parts.listeners.replaceCertificates(localPort, certificates, localHost)),
   stopListening: Effect.sync(() => running.parts.listeners.stopAccepting()),
   startListening: Effect.flatMap(open(running), ({ listeners }) => listeners.resume()),
   listening: Effect.sync(() => Array.from(running.parts.listeners.all).some((listener) => listener.listening)),

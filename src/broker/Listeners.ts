@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import * as ListenerDefaults from "../settings/ListenerDefaults.ts"
 import type * as Listener from "../transport/Listener.ts"
@@ -34,8 +35,8 @@ interface Place {
   listener: Listener.Listener | undefined
   /** Those before it may still have connections. */
   former: ReadonlyArray<Listener.Listener>
-  /** Certificates that replaced those of the configuration. */
-  certificates: ListenerConfig.CertificatesConfig | undefined
+  /** What was replaced of the certificates of the configuration. */
+  replaced: Listener.CertificatesOptions
 }
 
 export class Listeners {
@@ -52,6 +53,8 @@ export class Listeners {
   private readonly turn: Turn
   private readonly hub: EventHub
   private readonly handshakes: Handshakes
+  /** One after the other: the certificates that were asked for last are those that are left. */
+  private readonly replacing = Semaphore.makeUnsafe(1)
 
   constructor(settings: BrokerSettings, hooks: HooksService, runner: HookRunner, turn: Turn, hub: EventHub) {
     this.settings = settings
@@ -81,7 +84,7 @@ export class Listeners {
   start(options: Listener.ListenerOptions): Effect.Effect<Listener.Listener, BrokerError.BrokerError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       const scope = yield* Scope.make()
-      const place: Place = { options, scope, listener: undefined, former: [], certificates: undefined }
+      const place: Place = { options, scope, listener: undefined, former: [], replaced: {} }
       yield* Effect.addFinalizer((exit) => this.close(place).pipe(Effect.andThen(Scope.close(scope, exit))))
       return yield* this.open(place, options)
     })
@@ -94,7 +97,11 @@ export class Listeners {
       const port = place.listener?.localPort
       return this.open(place, port === undefined ? place.options : { ...place.options, port })
     }
-    return Effect.flatMap(stopped, (places) => Effect.forEach(places, again, { discard: true }))
+    return stopped.pipe(
+      Effect.flatMap((places) => Effect.forEach(places, again, { discard: true })),
+      // Certificates that are being loaded are for the listener that there was.
+      this.replacing.withPermit
+    )
   }
 
   private open(
@@ -102,8 +109,8 @@ export class Listeners {
     options: Listener.ListenerOptions
   ): Effect.Effect<Listener.Listener, BrokerError.BrokerError> {
     return Effect.gen({ self: this }, function* () {
-      const configured = yield* decode(ListenerDefaults.apply(this.settings.listenerDefaults, options))
-      const config = place.certificates === undefined ? configured : withCertificates(configured, place.certificates)
+      const configured = ListenerDefaults.apply(this.settings.listenerDefaults, options)
+      const config = yield* decode(ListenerConfig.withCertificates(configured, place.replaced))
       const listener = yield* Effect.mapError(this.listen(config, place), BrokerError.of)
       place.former = listenersOf(place).filter((each) =>
         [...this.turn.drivers].some((driver) => driver.listener === each)
@@ -115,24 +122,30 @@ export class Listeners {
     }).pipe(Scope.provide(place.scope))
   }
 
-  /** Loads certificates anew, those given or those configured; connections stay. Fails when one is not good. */
+  /** Loads certificates anew; connections stay. Fails, and changes nothing anywhere, when one is not good. */
   replaceCertificates(
     localPort: number,
-    options: Listener.CertificatesOptions | undefined
+    replaced: Listener.CertificatesOptions,
+    localHost: string | undefined
   ): Effect.Effect<void, BrokerError.BrokerError> {
-    return Effect.suspend(() => {
-      for (const place of this.places) {
+    return Effect.gen({ self: this }, function* () {
+      const loaded: Array<Effect.Effect<void>> = []
+      for (const place of [...this.places]) {
         const { listener } = place
         if (listener?.localPort !== localPort || listener.certificate === undefined) continue
-        if (listener.replaceCertificates === undefined) continue
+        if (listener.loadCertificates === undefined) continue
+        if (localHost !== undefined && listener.localHost !== localHost) continue
+        const use = yield* Effect.mapError(listener.loadCertificates(replaced), BrokerError.of)
         const remember = Effect.sync(() => {
-          if (options !== undefined) place.certificates = listener.certificate
+          place.replaced = ListenerConfig.withCertificates(place.replaced, replaced)
         })
-        return listener.replaceCertificates(options).pipe(Effect.mapError(BrokerError.of), Effect.andThen(remember))
+        loaded.push(Effect.andThen(use, remember))
       }
-      const detail = `there is no listener with TLS on port ${localPort} whose certificates could be replaced.`
-      return Effect.fail(BrokerError.of(new BrokerError.InvalidSetting({ detail })))
-    })
+      if (loaded.length > 0) return yield* Effect.uninterruptible(Effect.all(loaded, { discard: true }))
+      const where = localHost === undefined ? `port ${localPort}` : `${localHost}, port ${localPort},`
+      const detail = `there is no listener with TLS on ${where} whose certificates could be replaced.`
+      return yield* BrokerError.of(new BrokerError.InvalidSetting({ detail }))
+    }).pipe(this.replacing.withPermit)
   }
 
   /** Code for what a listener does not use is not loaded. */
@@ -266,16 +279,6 @@ export class Listeners {
     this.refused++
     this.hub.publish({ _tag: "ConnectionRefused", remoteHost, remotePort, protocol, reason })
   }
-}
-
-/** A configuration with other certificates than its own, of which nothing is left. */
-const withCertificates = (
-  config: ListenerConfig.ListenerConfig,
-  certificates: ListenerConfig.CertificatesConfig
-): ListenerConfig.ListenerConfig => {
-  const others = Object.entries(config).filter(([key]) => !Object.hasOwn(ListenerConfig.CertificatesConfig.fields, key))
-  // What was taken out is what is put in: it is of the protocol that it was of.
-  return { ...Object.fromEntries(others), ...certificates } as ListenerConfig.ListenerConfig
 }
 
 const listenersOf = ({ former, listener }: Place): ReadonlyArray<Listener.Listener> =>

@@ -143,8 +143,11 @@ export interface Listener {
   stopAccepting(): void
   /** Destroys every connection that came in here and is still there. */
   closeConnections(): void
-  /** With TLS: loads certificates again, those given or those it has. Connections stay; new ones see the new ones. */
-  replaceCertificates?(options: CertificatesOptions | undefined): Effect.Effect<void, ListenError>
+  /**
+   * With TLS: loads certificates again, those it has with what is given in place of theirs. Nothing changes until the
+   * effect that this succeeds with puts them in use: connections stay, new ones see them.
+   */
+  loadCertificates?(replaced: CertificatesOptions): Effect.Effect<Effect.Effect<void>, ListenError>
 }
 
 /** The URL of a listener, as one gives it to a client. */

@@ -7,6 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import { isIP } from "node:net"
 
 /** 0 TCP, 1 TLS, 2 WebSocket, 3 secure WebSocket: the documented numbers. */
@@ -210,7 +211,26 @@ export interface SecureWebSocketListenerConfig extends Schema.Schema.Type<typeof
 /** The certificates of a listener, as they can be replaced at run time. */
 export const CertificatesConfig = Schema.Struct(replaceableFields)
 export interface CertificatesConfig extends Schema.Schema.Type<typeof CertificatesConfig> {}
-export type CertificatesOptions = typeof CertificatesConfig.Encoded
+
+const certificatesKeys = Object.keys(replaceableFields) as ReadonlyArray<keyof CertificatesConfig> // written out above
+
+/** Those of a listener's settings. */
+export const certificatesOf = (config: CertificatesConfig): CertificatesConfig => Struct.pick(config, certificatesKeys)
+
+/** What is replaced of them: what is left out stays as it is. */
+export type CertificatesOptions = Partial<typeof CertificatesConfig.Encoded>
+
+/**
+ * Options with others put over them. A certificate is replaced as a whole: with another `sslCertStore` goes what says
+ * how the one before is opened, which would not open this one.
+ */
+export const withCertificates = <A extends object>(options: A, replaced: CertificatesOptions): A => {
+  const given = Object.entries(replaced).filter(([, value]) => value !== undefined)
+  const stays = ([key]: readonly [string, unknown]) =>
+    replaced.sslCertStore === undefined || !Object.hasOwn(certificateFields, key)
+  // What was taken out is put in again, but for what has a default.
+  return Object.fromEntries([...Object.entries(options).filter(stays), ...given]) as A
+}
 
 /** One member a protocol, told apart by `protocol`. */
 export const ListenerConfig = Schema.Union([

@@ -71,8 +71,8 @@ class StagedListener extends ServerListener implements Stages {
     super.closeConnections()
   }
 
-  replaceCertificates(options: CertificatesOptions | undefined): Effect.Effect<void, ListenError.ListenError> {
-    return this.tlsStage === undefined ? Effect.void : this.tlsStage.replace(options)
+  loadCertificates(replaced: CertificatesOptions): Effect.Effect<Effect.Effect<void>, ListenError.ListenError> {
+    return this.tlsStage === undefined ? Effect.succeed(Effect.void) : this.tlsStage.load(replaced)
   }
 
   // Stages.

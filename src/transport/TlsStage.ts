@@ -20,7 +20,13 @@ import * as CertificateStore from "./CertificateStore.ts"
 import * as DistinguishedName from "./DistinguishedName.ts"
 import { errnoOf, type ListenError } from "./ListenError.ts"
 import type { CertificatesOptions, ClientCertificate, NegotiatedTls } from "./Listener.ts"
-import { type CertificateConfig, CertificatesConfig, type TlsConfig } from "./ListenerConfig.ts"
+import {
+  type CertificateConfig,
+  CertificatesConfig,
+  certificatesOf,
+  type TlsConfig,
+  withCertificates
+} from "./ListenerConfig.ts"
 import * as OcspStaple from "./OcspStaple.ts"
 import * as TlsSettings from "./TlsSettings.ts"
 
@@ -204,14 +210,16 @@ export class TlsStage {
     return arrival.userName === undefined ? "The client certificate has no common name for a user" : undefined
   }
 
-  /** Loads certificates, and uses them from the next handshake on; when one is not good, nothing changes. */
-  replace(options: CertificatesOptions | undefined): Effect.Effect<void, ListenError> {
+  /** Loads certificates; what it succeeds with uses them from the next handshake on. */
+  load(replaced: CertificatesOptions): Effect.Effect<Effect.Effect<void>, ListenError> {
     return Effect.gen({ self: this }, function* () {
-      const config = options === undefined ? this.contexts.config : yield* decodeCertificates(options)
+      const config = yield* decodeCertificates(withCertificates(this.contexts.config, replaced))
       const report = (description: string) => this.stages.tlsImpaired(280, description)
       const contexts = yield* loadContexts(config, this.settings, this.check, report)
-      this.contexts = contexts
-      this.server.setSecureContext(contexts.options)
+      return Effect.sync(() => {
+        this.contexts = contexts
+        this.server.setSecureContext(contexts.options)
+      })
     })
   }
 
@@ -306,7 +314,7 @@ export const make: (
   function* (config, stages) {
     const settings = yield* TlsSettings.contextOptions(config)
     const report = (description: string) => stages.tlsImpaired(280, description)
-    const contexts = yield* loadContexts(config, settings, config, report)
+    const contexts = yield* loadContexts(certificatesOf(config), settings, config, report)
     const stage = new TlsStage(config, stages, settings, contexts)
     if (config.sslCheckOCSP > 0) stage.asking = yield* Effect.forkScoped(OcspStaple.keep(() => stage.staples, report))
     if (config.sslKeyLogFile !== "") stage.logKeys(yield* openKeyLog(config.sslKeyLogFile))

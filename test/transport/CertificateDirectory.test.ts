@@ -45,7 +45,7 @@ describe("OpenSSLCADir", () => {
       yield* connect(listener.localPort, issued(third))
       assert.strictEqual((yield* Queue.take(test.failures)).code, 280)
       files.write("authorities/third.crt", third.certPem)
-      yield* listener.replaceCertificates!(undefined)
+      yield* TestHandler.replace(listener)
       yield* accepted(third)
       const only = yield* listen(test, { ...asking, sslClientCACerts: "", sslClientCADir })
       yield* accepted(second, only.localPort)
@@ -95,7 +95,7 @@ describe("OpenSSLCADir", () => {
       const listener = yield* listen(test, asking)
       for (const sslClientCADir of [files.path("nowhere"), files.write("plain.pem", ca.certPem)]) {
         const replacement = { sslCertStore: server.pem, sslClientCADir }
-        const error = yield* Effect.flip(listener.replaceCertificates!(replacement))
+        const error = yield* Effect.flip(TestHandler.replace(listener, replacement))
         assert.deepInclude(error, { code: 271, store: sslClientCADir })
         assert.match(error.message, /ENOENT|ENOTDIR/)
       }

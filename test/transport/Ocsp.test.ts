@@ -335,12 +335,12 @@ describe("SSLCheckOCSP", () => {
           assert.deepInclude(error, { _tag: "CertificateStatusBad", code: 280, why: "revoked" })
         }
         const replacement = { sslCertStore: `${revoked.pem}${ca.certPem}` }
-        assert.strictEqual((yield* Effect.flip(listener.replaceCertificates!(replacement))).code, 280)
+        assert.strictEqual((yield* Effect.flip(TestHandler.replace(listener, replacement))).code, 280)
         const staple = yield* shown(listener.localPort)
         assert.deepInclude(OcspMessage.read(staple!, parsed(good), parsed(ca), Date.now()), { status: "good" })
         const renewed = issueFor(responder.url)
         responder.act = says(renewed, "good")
-        yield* listener.replaceCertificates!({ sslCertStore: `${renewed.pem}${ca.certPem}` })
+        yield* TestHandler.replace(listener, { sslCertStore: `${renewed.pem}${ca.certPem}` })
         const next = yield* shown(listener.localPort)
         assert.deepInclude(OcspMessage.read(next!, parsed(renewed), parsed(ca), Date.now()), { status: "good" })
       })

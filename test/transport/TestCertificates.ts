@@ -183,20 +183,16 @@ export const folder = (): Folder => {
 }
 
 /** An authority's list of what it has revoked; undefined: there is no openssl to make it. */
-export const revocationList = (
-  { openssl, path, write }: Folder,
-  issuer: Issued,
-  revoked: ReadonlyArray<Issued> = []
-): string | undefined => {
-  write("index.txt", "")
-  write("crlnumber", "01")
-  write("ca.pem", issuer.certPem)
-  write("ca.key", issuer.keyPem)
+export const revocations = (files: Folder, ca: Issued, ...revoked: ReadonlyArray<Issued>): string | undefined => {
+  files.write("index.txt", "")
+  files.write("crlnumber", "01")
+  files.write("ca.pem", ca.certPem)
+  files.write("ca.key", ca.keyPem)
   const settings = "database=index.txt\ncrlnumber=crlnumber\ndefault_md=sha256\ndefault_crl_days=5\n"
-  write("ca.cnf", `[ca]\ndefault_ca=d\n[d]\n${settings}`)
+  files.write("ca.cnf", `[ca]\ndefault_ca=d\n[d]\n${settings}`)
   const by = ["-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key"]
-  for (const { certPem } of revoked) openssl("ca", ...by, "-revoke", write("revoked.pem", certPem))
-  const made = openssl("ca", ...by, "-gencrl", "-out", "crl.pem")
+  for (const { certPem } of revoked) files.openssl("ca", ...by, "-revoke", files.write("revoked.pem", certPem))
+  const made = files.openssl("ca", ...by, "-gencrl", "-out", "crl.pem")
   if (made === undefined) console.log("skipped: there is no openssl on the PATH that makes revocation lists")
-  return made === undefined ? undefined : readFileSync(path("crl.pem"), "utf8")
+  return made === undefined ? undefined : readFileSync(files.path("crl.pem"), "utf8")
 }

@@ -74,6 +74,10 @@ export const listen = (options: Listener.ListenerOptions, { handler }: TestHandl
     Effect.flatMap((config) => StagedListener.make(config, handler))
   )
 
+/** Loads certificates again, and puts them in use. */
+export const replace = (listener: Listener.Listener, replaced: Listener.CertificatesOptions = {}) =>
+  Effect.flatten(listener.loadCertificates!(replaced))
+
 /** A TCP connection, closed with the scope. */
 export const dial = (
   port: number,

@@ -343,7 +343,7 @@ describe("TlsListener: certificates", () => {
         hostNames: ["second.example"]
       })
       const expired = TestCertificates.issue({ commonName: "expired", issuer: ca, from: -9, to: -2 })
-      const replace = (options?: Listener.CertificatesOptions) => listener.replaceCertificates!(options)
+      const replace = (options: Listener.CertificatesOptions) => TestHandler.replace(listener, options)
       const bad = { sslCertStore: renewed.pem, sniCertificates: [{ sslCertStore: expired.pem }] }
       assert.strictEqual((yield* Effect.flip(replace(bad))).code, 280)
       assert.strictEqual(yield* nameFor(listener.localPort, ""), "localhost")
@@ -361,7 +361,7 @@ describe("TlsListener: certificates", () => {
       const listener = yield* listen(yield* TestHandler.make(), { sslCertStore: store })
       const renewed = TestCertificates.issue({ commonName: "renewed", issuer: ca, hostNames: ["127.0.0.1"] })
       files.write("renew.pem", renewed.pem)
-      yield* listener.replaceCertificates!(undefined)
+      yield* TestHandler.replace(listener)
       assert.strictEqual(peerName(yield* connect(listener.localPort)), "renewed")
       assert.strictEqual(listener.certificate!.sslCertStore, store)
     })
@@ -445,12 +445,9 @@ describe("TlsListener: client certificates", () => {
     })
   )
 
-  const revocations = (...revoked: ReadonlyArray<TestCertificates.Issued>) =>
-    TestCertificates.revocationList(files, ca, revoked)
-
   it.live("a revoked certificate is refused, and others of its authority are not", () =>
     Effect.gen(function* () {
-      const sslClientCRLs = revocations(client)
+      const sslClientCRLs = TestCertificates.revocations(files, ca, client)
       if (sslClientCRLs === undefined) return
       const test = yield* TestHandler.make()
       const listener = yield* listen(test, { ...asking, sslClientCRLs })
@@ -468,8 +465,8 @@ describe("TlsListener: client certificates", () => {
       `one that is revoked while the listener runs is refused, also in a session that began before (${version})`,
       () =>
         Effect.gen(function* () {
-          const none = revocations()
-          const some = revocations(client)
+          const none = TestCertificates.revocations(files, ca)
+          const some = TestCertificates.revocations(files, ca, client)
           if (none === undefined || some === undefined) return
           const test = yield* TestHandler.make()
           const listener = yield* listen(test, { ...asking, sslClientCRLs: none })
@@ -479,7 +476,7 @@ describe("TlsListener: client certificates", () => {
           yield* connect(listener.localPort, { ...only, session })
           yield* Queue.take(test.connections)
           const sslClientCACerts = ca.certPem
-          yield* listener.replaceCertificates!({ sslCertStore: server.pem, sslClientCACerts, sslClientCRLs: some })
+          yield* TestHandler.replace(listener, { sslCertStore: server.pem, sslClientCACerts, sslClientCRLs: some })
           yield* Effect.ignore(connect(listener.localPort, { ...only, session }))
           assert.match((yield* Queue.take(test.failures)).description, /CERT_REVOKED/)
         })
