@@ -69,6 +69,7 @@ export const places: Readonly<Record<string, Place>> = {
   ProxyExceptionsList: none(NO_FIREWALL),
   TCPKeepAlive: listener("tcpKeepAlive"),
   TcpNoDelay: listener("noDelay"),
+  // Until it is set it reads "", not the documented 0: then the host alone decides, and "::1" needs no setting beside it.
   UseIPv6: listener("useIPv6"),
   UseNTLMv2: none("NTLM is a way to sign in at a proxy, and a broker connects to none."),
 
@@ -96,11 +97,11 @@ export const places: Readonly<Record<string, Place>> = {
   SSLNegotiatedVersion: connection("sslNegotiatedVersion"),
   SSLSecurityFlags: none("The sslClientAuthentication hook decides about a certificate that could not be verified."),
   SSLServerCACerts: none("It is about checking the certificates of servers, and a broker connects to none."),
-  TLS12SignatureAlgorithms: listener("sslSignatureAlgorithms"),
-  TLS12SupportedGroups: listener("sslSupportedGroups"),
+  TLS12SignatureAlgorithms: listener("tls12SignatureAlgorithms"),
+  TLS12SupportedGroups: listener("tls12SupportedGroups"),
   TLS13KeyShareGroups: none("It is about the first message of a client; a server takes what it is offered."),
-  TLS13SignatureAlgorithms: listener("sslSignatureAlgorithms"),
-  TLS13SupportedGroups: listener("sslSupportedGroups"),
+  TLS13SignatureAlgorithms: listener("tls13SignatureAlgorithms"),
+  TLS13SupportedGroups: listener("tls13SupportedGroups"),
 
   // Socket settings.
   AbsoluteTimeout: none("Nothing blocks here that would have such a timeout: Effect.timeout ends any effect in time."),

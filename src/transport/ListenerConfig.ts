@@ -140,13 +140,24 @@ const tlsFields = {
   /**
    * Documented or OpenSSL names with `;` between them, or a list in OpenSSL's own syntax (`HIGH:!aNULL:!MD5`, which
    * `OpenSSLCipherList` is for); `*`: those that the runtime thinks safe. A list without suites of TLS 1.3 leaves those
-   * as they are: `sslEnabledProtocols` turns that version off.
+   * as they are: `sslEnabledProtocols` turns that version off. `TLS_DHE_…` suites are only used if a list has them.
    */
   sslEnabledCipherSuites: defaulted(Schema.NonEmptyString, "*"),
-  /** Documented or OpenSSL names with `,` between them; "": the runtime's. */
-  sslSupportedGroups: defaulted(Schema.String, ""),
-  /** Documented or OpenSSL names with `,` between them; "": the runtime's. */
-  sslSignatureAlgorithms: defaulted(Schema.String, ""),
+  /**
+   * Groups of TLS 1.2 and before: documented or OpenSSL names with `,` between them; "" in both versions: the
+   * runtime's.
+   *
+   * OpenSSL has one list for all versions: what is named for one can be used in the other as well, and where only one
+   * is named, what is usual in the other is added so that its clients stay. Who wants to forbid something names what is
+   * allowed for both, or enables one version.
+   */
+  tls12SupportedGroups: defaulted(Schema.String, ""),
+  /** The same for TLS 1.3. */
+  tls13SupportedGroups: defaulted(Schema.String, ""),
+  /** Signature algorithms of TLS 1.2; all else is as with groups. */
+  tls12SignatureAlgorithms: defaulted(Schema.String, ""),
+  /** The same for TLS 1.3. */
+  tls13SignatureAlgorithms: defaulted(Schema.String, ""),
   /** Secrets of every connection are appended here, for Wireshark. "": nowhere. */
   sslKeyLogFile: defaulted(Schema.String, ""),
   /** `ReuseSSLSession`: clients may resume a session without a full handshake. */

@@ -35,12 +35,54 @@ const opensslGroup = (name: string): string => {
   return curves[name] ?? name.replace(/^ffdhe_/, "ffdhe")
 }
 
-/** `sha256-rsa` (TLS 1.2) is `RSA+SHA256`; `rsa_pss_sha256` stands for both kinds of RSA-PSS keys. */
-const opensslSignature = (name: string): string => {
+/** Those that have a name in TLS 1.3 too, so that nothing is in the one list twice: OpenSSL 3.0 refuses that. */
+const shared: Readonly<Record<string, string>> = {
+  "sha256-ecdsa": "ecdsa_secp256r1_sha256",
+  "sha384-ecdsa": "ecdsa_secp384r1_sha384",
+  "sha512-ecdsa": "ecdsa_secp521r1_sha512",
+  "sha256-rsa": "rsa_pkcs1_sha256",
+  "sha384-rsa": "rsa_pkcs1_sha384",
+  "sha512-rsa": "rsa_pkcs1_sha512"
+}
+
+/** `sha224-rsa` (TLS 1.2) is `RSA+SHA224`; `rsa_pss_sha256` stands for both kinds of RSA-PSS keys. */
+const opensslSignatures = (name: string): ReadonlyArray<string> => {
   const [, hash, kind] = /^(sha\d+)-(rsa|dsa|ecdsa)$/.exec(name) ?? []
-  if (hash !== undefined && kind !== undefined) return `${kind.toUpperCase()}+${hash.toUpperCase()}`
+  if (hash !== undefined && kind !== undefined) return [shared[name] ?? `${kind}+${hash}`.toUpperCase()]
   const [, pss] = /^rsa_pss_(sha\d+)$/.exec(name) ?? []
-  return pss === undefined ? name : `rsa_pss_rsae_${pss}:rsa_pss_pss_${pss}`
+  return pss === undefined ? [name] : [`rsa_pss_rsae_${pss}`, `rsa_pss_pss_${pss}`]
+}
+
+/** What a kind of list, of which OpenSSL has one for all versions, is called and made of. */
+interface Kind {
+  readonly setting: string
+  readonly option: "ecdhCurve" | "sigalgs"
+  readonly translate: (name: string) => ReadonlyArray<string>
+  /** What is usual in TLS 1.2, and in TLS 1.3: the documented defaults, but for what is broken. */
+  readonly usual: readonly [tls12: string, tls13: string]
+}
+
+const GROUPS: Kind = {
+  setting: "SupportedGroups",
+  option: "ecdhCurve",
+  translate: (name) => [opensslGroup(name)],
+  usual: [
+    "ecdhe_secp256r1,ecdhe_secp384r1,ecdhe_secp521r1",
+    // The first resists quantum computers: who restricts TLS 1.2 does not mean to lose it.
+    `X25519MLKEM768,ecdhe_x25519,ecdhe_x448,ecdhe_secp256r1,ecdhe_secp384r1,ecdhe_secp521r1,
+    ffdhe_2048,ffdhe_3072,ffdhe_4096,ffdhe_6144,ffdhe_8192`
+  ]
+}
+
+const SIGNATURES: Kind = {
+  setting: "SignatureAlgorithms",
+  option: "sigalgs",
+  translate: opensslSignatures,
+  usual: [
+    "sha512-ecdsa,sha512-rsa,sha384-ecdsa,sha384-rsa,sha256-ecdsa,sha256-rsa",
+    `rsa_pss_sha256,rsa_pss_sha384,rsa_pss_sha512,
+    ecdsa_secp256r1_sha256,ecdsa_secp384r1_sha384,ecdsa_secp521r1_sha512,ed25519,ed448`
+  ]
 }
 
 const protocols = Effect.fnUntraced(function* (mask: number) {
@@ -56,13 +98,43 @@ const protocols = Effect.fnUntraced(function* (mask: number) {
   return { minVersion: oldest.version, maxVersion: newest.version, left }
 })
 
-/** Whether OpenSSL takes these options; `setting` is whom to blame. */
+/** Whether OpenSSL takes these options. */
+const takes = (options: Tls.SecureContextOptions): boolean => {
+  try {
+    Tls.createSecureContext(options)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Fails when it does not; `setting` is whom to blame. */
 const accepted = (setting: string, value: string, options: Tls.SecureContextOptions) =>
-  Effect.try({
-    try: () => void Tls.createSecureContext(options),
-    catch: () =>
-      new TlsSettingUnsupported({ setting, detail: `it takes no ${JSON.stringify(value)}. Check the names.` })
-  })
+  takes(options)
+    ? Effect.void
+    : Effect.fail(
+        new TlsSettingUnsupported({ setting, detail: `it takes no ${JSON.stringify(value)}. Check the names.` })
+      )
+
+/** The one list for the versions that are enabled, TLS 1.3 first; none: what the runtime has. */
+const listOf = Effect.fnUntraced(function* (
+  { option, setting, translate, usual }: Kind,
+  texts: readonly [tls12: string, tls13: string],
+  enabled: readonly [tls12: boolean, tls13: boolean]
+) {
+  const translated = (text: string) => CipherList.items(text).flatMap(translate)
+  const named = texts.map(translated)
+  for (const [at, names] of named.entries()) {
+    const options = { [option]: names.join(":") }
+    if (names.length > 0) yield* accepted(`TLS1${at + 2}${setting}`, texts[at]!, options)
+  }
+  const [older = [], newest = []] = named.map((names, at) => (enabled[at] ? names : []))
+  if (older.length + newest.length === 0) return {}
+  const has = (name: string) => takes({ [option]: name })
+  const instead = (at: 0 | 1) => (enabled[at] ? translated(usual[at]).filter(has) : [])
+  const all = [...(newest.length > 0 ? newest : instead(1)), ...(older.length > 0 ? older : instead(0))]
+  return { [option]: [...new Set(all)].join(":") }
+})
 
 const ciphers = Effect.fnUntraced(function* (list: string, minVersion: Version) {
   const setting = "SSLEnabledCipherSuites (OpenSSLCipherList)"
@@ -84,10 +156,9 @@ const ciphers = Effect.fnUntraced(function* (list: string, minVersion: Version) 
 export const contextOptions = (config: TlsConfig): Effect.Effect<Tls.SecureContextOptions, TlsSettingUnsupported> =>
   Effect.gen(function* () {
     const { left, maxVersion, minVersion } = yield* protocols(config.sslEnabledProtocols)
-    const groups = CipherList.items(config.sslSupportedGroups).map(opensslGroup).join(":")
-    const sigalgs = CipherList.items(config.sslSignatureAlgorithms).map(opensslSignature).join(":")
-    if (groups !== "") yield* accepted("SupportedGroups", config.sslSupportedGroups, { ecdhCurve: groups })
-    if (sigalgs !== "") yield* accepted("SignatureAlgorithms", config.sslSignatureAlgorithms, { sigalgs })
+    const enabled = [minVersion !== "TLSv1.3", maxVersion === "TLSv1.3"] as const
+    const groups = [config.tls12SupportedGroups, config.tls13SupportedGroups] as const
+    const signatures = [config.tls12SignatureAlgorithms, config.tls13SignatureAlgorithms] as const
     const renegotiation = config.sslEnableRenegotiation ? 0 : constants.SSL_OP_NO_RENEGOTIATION
     const tickets = config.reuseSSLSession ? 0 : constants.SSL_OP_NO_TICKET
     return {
@@ -96,8 +167,11 @@ export const contextOptions = (config: TlsConfig): Effect.Effect<Tls.SecureConte
       ciphers: yield* ciphers(config.sslEnabledCipherSuites, minVersion),
       honorCipherOrder: true,
       secureOptions: left | renegotiation | tickets | constants.SSL_OP_NO_COMPRESSION,
-      ...(groups === "" ? {} : { ecdhCurve: groups }),
-      ...(sigalgs === "" ? {} : { sigalgs })
+      // Without it OpenSSL has no use for the DHE suites of a list. They cost a server more than its client, so those
+      // of the runtime's own list, where elliptic curves do the same, stay off.
+      ...(config.sslEnabledCipherSuites === "*" ? {} : { dhparam: "auto" }),
+      ...(yield* listOf(GROUPS, groups, enabled)),
+      ...(yield* listOf(SIGNATURES, signatures, enabled))
     }
   })
 

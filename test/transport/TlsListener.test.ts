@@ -157,8 +157,10 @@ describe("TlsListener: settings", () => {
   it.live("groups and signature algorithms by documented names", () =>
     Effect.gen(function* () {
       const listener = yield* listen(yield* TestHandler.make(), {
-        sslSupportedGroups: "ecdhe_secp384r1,ffdhe_3072",
-        sslSignatureAlgorithms: "rsa_pss_sha512,sha512-rsa"
+        tls12SupportedGroups: "ecdhe_secp384r1",
+        tls13SupportedGroups: "ecdhe_secp384r1,ffdhe_3072",
+        tls12SignatureAlgorithms: "sha512-rsa",
+        tls13SignatureAlgorithms: "rsa_pss_sha512"
       })
       const socket = yield* connect(listener.localPort, { ecdhCurve: "X25519:P-384" })
       assert.deepInclude(socket.getEphemeralKeyInfo(), { name: "secp384r1" })
@@ -169,8 +171,8 @@ describe("TlsListener: settings", () => {
 
   const unsupported: ReadonlyArray<readonly [string, Options]> = [
     ["SSLEnabledProtocols", { sslEnabledProtocols: 60 }],
-    ["ecdhe_nothing", { sslSupportedGroups: "ecdhe_nothing" }],
-    ["sha9-rsa", { sslSignatureAlgorithms: "sha9-rsa" }],
+    ["TLS12SupportedGroups", { tls12SupportedGroups: "ecdhe_nothing" }],
+    ["sha9-rsa", { tls13SignatureAlgorithms: "sha9-rsa" }],
     ["SSLEnabledCipherSuites", { sslEnabledCipherSuites: " ;, " }],
     ["SSLKeyLogFile", { sslKeyLogFile: "/nowhere/at/all" }]
   ]
