@@ -12,6 +12,7 @@ import * as BrokerConfig from "../broker/BrokerConfig.ts"
 import * as BrokerLogger from "../broker/BrokerLogger.ts"
 import * as Listener from "../transport/Listener.ts"
 import * as ExitCode from "./ExitCode.ts"
+import * as Hangup from "./Hangup.ts"
 import * as ListenerFlags from "./ListenerFlags.ts"
 import * as SettingFlags from "./SettingFlags.ts"
 import * as StorageFlags from "./StorageFlags.ts"
@@ -24,7 +25,8 @@ const flags = {
 
 const description = `Run an MQTT broker (3.1, 3.1.1 and 5.0) until Ctrl-C.
 
-It says where it listens, and on Ctrl-C or SIGTERM it says goodbye to its clients and stops.
+It says where it listens, and on Ctrl-C or SIGTERM it says goodbye to its clients and stops. On SIGHUP it loads the \
+certificates of its listeners again, from the same files; where they are not good it says so and keeps the old ones.
 
 Sessions that outlive their connections, the messages in them and retained messages are kept in \
 ${StorageFlags.DATA_DIR}/ (--data-dir). An acknowledgement leaves the broker when what it promises is on disk: no \
@@ -77,6 +79,7 @@ const run = Effect.fnUntraced(function* (
   assignments: ReadonlyArray<string>,
   storage: StorageFlags.StorageChoice
 ) {
+  const hangups = yield* Hangup.hear
   const settings = yield* SettingFlags.apply(yield* BrokerConfig.fromEnv(), assignments)
   const listeners = yield* listenersFrom(choice, settings)
   // Level 1 would let clients fill the log with their faults: of that only what is about no single one is told.
@@ -91,7 +94,7 @@ const run = Effect.fnUntraced(function* (
     for (const listener of yield* broker.listeners) {
       yield* Console.log(`effect-mqtt listening on ${Listener.url(listener)}`)
     }
-    return yield* Effect.never
+    return yield* Hangup.obey(hangups, broker)
   })
   return yield* program.pipe(Effect.provide(layer), Effect.provideService(Logger.LogToStderr, true))
 })
@@ -101,6 +104,7 @@ export const command = Command.make(
   flags,
   ({ host, port, listen, cert, key, certPassword, clientCa, set, ...storage }) =>
     run({ host, port, listen, cert, key, certPassword, clientCa }, set, storage).pipe(
+      Effect.scoped,
       Effect.catchTags({
         BrokerError: ({ message, reason }) => ExitCode.fail(message, ExitCode.of(reason)),
         StorageError: ({ message }) => ExitCode.fail(message, ExitCode.STORAGE)

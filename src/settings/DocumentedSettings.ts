@@ -69,7 +69,7 @@ export const places: Readonly<Record<string, Place>> = {
   ProxyExceptionsList: none(NO_FIREWALL),
   TCPKeepAlive: listener("tcpKeepAlive"),
   TcpNoDelay: listener("noDelay"),
-  // Until it is set it reads "", not the documented 0: then the host alone decides, and "::1" needs no setting beside it.
+  // Until it is set it reads "", not the documented 0: the host alone decides then, and "::1" needs no other setting.
   UseIPv6: listener("useIPv6"),
   UseNTLMv2: none("NTLM is a way to sign in at a proxy, and a broker connects to none."),
 

@@ -29,6 +29,21 @@ describe("effect-mqtt broker", () => {
     )
   }
 
+  it.live("goes on after SIGHUP without a certificate to reload, and says so", () =>
+    Effect.gen(function* () {
+      const program = yield* run(["broker", "--memory", "--port", "0"])
+      const [, port] = yield* program.line(LISTENING)
+      const client = yield* RawClient.connect(Number(port))
+      program.kill("SIGHUP")
+      yield* program.line(/no listener with TLS/)
+      yield* RawClient.ping(client)
+      program.kill("SIGTERM")
+      assert.strictEqual((yield* client.expect("Disconnect")).reasonCode, 0x8b)
+      assert.strictEqual(yield* program.exitCode, 0)
+      assert.strictEqual(program.errors(), "")
+    })
+  )
+
   it.live("what is logged goes on to the last goodbye", () =>
     Effect.gen(function* () {
       const program = yield* run(["broker", "--memory", "--port", "0", "--set", "LogLevel=2"])
@@ -121,6 +136,7 @@ describe("effect-mqtt broker", () => {
         "EXAMPLES",
         "Exit codes",
         "Ctrl-C",
+        "SIGHUP",
         "effect-mqtt settings"
       ]) {
         assert.include(program.output(), word)

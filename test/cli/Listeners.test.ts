@@ -2,12 +2,13 @@ import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import mqtt from "mqtt"
 import * as TestCertificates from "../transport/TestCertificates.ts"
+import { ca, client, connect, server } from "../transport/TestTls.ts"
 import * as Program from "./Program.ts"
 
-const { ca, client, server } = TestCertificates.standard()
 const files = TestCertificates.folder()
 afterAll(() => files.remove())
 
+const renewed = TestCertificates.issue({ commonName: "renewed", issuer: ca, hostNames: ["127.0.0.1"] })
 const cert = files.write("server.pfx", TestCertificates.pfx([server], "test"))
 const clientCa = files.write("ca.pem", ca.certPem)
 
@@ -48,6 +49,33 @@ describe("effect-mqtt broker --listen", () => {
       assert.isTrue(yield* connects(url!))
       yield* program.errorLine(/SSLKeyLogFile is not written to any more/)
       assert.isTrue(yield* connects(url!))
+    })
+  )
+
+  it.live("loads its certificates again on SIGHUP, and keeps the old ones where they are not good", () =>
+    Effect.gen(function* () {
+      const renewing = files.write("renewing.pem", server.pem)
+      const kept = files.write("kept.pem", server.pem)
+      const listen = (path: string) => ["--listen", `mqtts://127.0.0.1:0?cert=${path}`]
+      const program = yield* run([...listen(renewing), ...listen(kept), "--listen", "mqtt://127.0.0.1:0"])
+      yield* program.line(/listening on mqtt:.*\n/)
+      const [first, second] = [...program.output().matchAll(/mqtts:\S+:(\d+)/g)].map(([, port]) => Number(port))
+      const shown = (port: number | undefined) =>
+        Effect.map(connect(port!), (socket) => socket.getPeerCertificate().subject.CN)
+      files.write("renewing.pem", renewed.pem)
+      files.write("kept.pem", "ruined")
+      program.kill("SIGHUP")
+      yield* program.line(new RegExp(`reloaded the certificates of mqtts://127\\.0\\.0\\.1:${first}\\n`))
+      yield* program.errorLine(
+        new RegExp(`mqtts://127\\.0\\.0\\.1:${second} goes on with the certificates it has: .+\\n`)
+      )
+      assert.deepStrictEqual([yield* shown(first), yield* shown(second)], ["renewed", "localhost"])
+      files.write("kept.pem", renewed.pem)
+      program.kill("SIGHUP")
+      yield* program.line(new RegExp(`reloaded the certificates of mqtts://127\\.0\\.0\\.1:${second}\\n`))
+      assert.strictEqual(yield* shown(second), "renewed")
+      program.kill("SIGTERM")
+      assert.strictEqual(yield* program.exitCode, 0)
     })
   )
 
