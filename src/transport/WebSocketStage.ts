@@ -129,8 +129,8 @@ export class WebSocketStage {
     const { frameBytesMax } = this.config
     this.server.options.maxPayload = frameBytesMax === 0 ? FRAME_BYTES : frameBytesMax
     this.server.handleUpgrade(request, socket, head, (webSocket) => {
-      // `ws` always turns it on.
-      if (!this.config.noDelay) arrival.raw.setNoDelay(false)
+      // `ws` always turns it on; with TLS the raw socket does not know that, and would leave it so.
+      if (!this.config.noDelay) arrival.stream.setNoDelay(false)
       // A connection is handed over paused.
       webSocket.pause()
       const connection = new WebSocketConnection(webSocket, arrival.stream, origin())
