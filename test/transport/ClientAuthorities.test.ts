@@ -50,8 +50,8 @@ describe("SSLClientCACerts and SSLClientCRLs", () => {
   it.live("every authority and every list of a text counts", () =>
     Effect.gen(function* () {
       const lists = [
-        TestCertificates.revocationList(files, ca),
-        TestCertificates.revocationList(files, otherCa, [other])
+        TestCertificates.revocations(files, ca),
+        TestCertificates.revocations(files, otherCa, other)
       ]
       if (lists.includes(undefined)) return
       const test = yield* TestHandler.make()
