@@ -16,7 +16,6 @@ import type {
   Page,
   PoolRow,
   QueuePage,
-  QueueRange,
   RetainedRow,
   SessionRow,
   SubscriptionRow
@@ -198,31 +197,26 @@ const readEntries = (
   }
 }
 
-/**
- * The messages of a page of one session's queue, in order, and the order up to which they were looked for; undefined
- * behind the last. Throws SqliteFailure.
- */
+/** The messages of a page of one session's queue, in order; undefined behind the last. Throws SqliteFailure. */
 export const readQueued = (
-  { chunks, pools }: QueuePage,
+  { chunks, complete, pools }: QueuePage,
   clientId: string,
-  { after, through }: QueueRange
-): { readonly records: ReadonlyArray<PutOutgoing>; readonly seen: number } | undefined => {
+  after: number
+): ReadonlyArray<PutOutgoing> | undefined => {
+  if (chunks.rows.length === 0) return undefined
   const readers = new Map<number, PoolReader>()
   for (const row of pools.rows) {
     const [start, end, number, count] = row as PoolRow // the rows of a page are those of its table
     readers.set(number, new PoolReader(pools.bytes.subarray(start, end), count))
   }
   const found: Array<PutOutgoing> = []
-  let seen = after
   for (const row of chunks.rows) {
     const chunk = row as ChunkRow // as above
     const pool = chunk[7]
     readEntries(chunks.bytes, chunk, clientId, pool === null ? undefined : readers.get(pool), found)
-    seen = Math.max(seen, chunk[6])
   }
-  if (chunks.rows.length === 0) return undefined
-  const records = found.filter(({ order }) => order > after && order <= through)
-  return { records: records.sort((a, b) => a.order - b.order), seen }
+  const records = found.filter(({ order }) => order > after && order <= complete)
+  return records.sort((a, b) => a.order - b.order)
 }
 
 /** The messages of a chunk, one behind the other. */

@@ -99,31 +99,42 @@ export interface QueuePage {
   readonly chunks: Page
   /** What the chunks point into. */
   readonly pools: Page
+  /** Every message up to this order is in these chunks; above it a chunk that follows may have some too. */
+  readonly complete: number
 }
 
 const QUEUED =
   "SELECT entries, states, session, first, last, pool FROM chunk LEFT JOIN mark ON mark.chunk = chunk.id " +
   "WHERE session = ? AND first BETWEEN ? AND ? AND last > ? ORDER BY first, chunk.id"
 
-/** The first chunks that hold messages of the range, and the pools that they point into. */
+/**
+ * The first chunks that hold messages of the range, and the pools that they point into. After a restart an order is
+ * given again whose message has gone, so a chunk may begin before the one before it ends: a page goes only up to where
+ * the next chunk begins, and holds all that begin at or before the first order asked for.
+ */
 export const queued = (database: DatabaseSync, { after, bytesMax, session, through }: QueueRange): QueuePage => {
   const pools = new Collected("pool", 1)
   const chunks = new Collected("chunk", 2)
   const known = new Set<unknown>()
   let messages = 0
+  let complete = through
   const pool = database.prepare("SELECT messages, number, chunks FROM pool WHERE number = ?")
   const found = iterate(database.prepare(QUEUED), session, after - CHUNK_MESSAGES + 2, through, after)
   for (const row of found) {
+    const first = Number(row[3])
+    if (first > after + 1 && chunks.rows > 0 && chunks.length + pools.length + messages * OBJECT_BYTES >= bytesMax) {
+      complete = first - 1
+      break
+    }
     chunks.add(row)
     const number = row[5]
     if (typeof number === "number" && !known.has(number)) {
       known.add(number)
       for (const columns of iterate(pool, number)) pools.add(columns)
     }
-    messages += Number(row[4]) - Number(row[3]) + 1
-    if (chunks.length + pools.length + messages * OBJECT_BYTES >= bytesMax) break
+    messages += Number(row[4]) - first + 1
   }
-  return { chunks: chunks.page(), pools: pools.page() }
+  return { chunks: chunks.page(), pools: pools.page(), complete }
 }
 
 /** All pages. The database is being read from the first to the last, or until the generator is closed. */

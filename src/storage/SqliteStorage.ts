@@ -246,14 +246,13 @@ export class SqliteStore {
     const from = (after: number): Effect.Effect<ReadonlyArray<PutOutgoing>, Refusal> =>
       Effect.gen({ self: this }, function* () {
         yield* this.ready
-        const asked = { ...range, session, after }
-        const page = yield* this.ask({ _tag: "Queued", range: asked })
-        const read = yield* Effect.try({
-          try: () => SqliteLoad.readQueued(page, clientId, asked),
+        const page = yield* this.ask({ _tag: "Queued", range: { ...range, session, after } })
+        const records = yield* Effect.try({
+          try: () => SqliteLoad.readQueued(page, clientId, after),
           catch: (error): Refusal => SqliteFailure.of(error)
         })
-        if (read === undefined) return []
-        return read.records.length > 0 || read.seen >= range.through ? read.records : yield* from(read.seen)
+        if (records === undefined) return []
+        return records.length > 0 || page.complete >= range.through ? records : yield* from(page.complete)
       })
     const once = Effect.suspend(() => from(range.after))
     return once.pipe(

@@ -15,6 +15,7 @@ import type {
   PutRetained,
   PutSession,
   PutSubscription,
+  RemoveOutgoing,
   StoredMessage
 } from "../core/StoreOperation.ts"
 import { BrokerStorage } from "./BrokerStorage.ts"
@@ -410,6 +411,43 @@ export const cases: ReadonlyArray<readonly [title: string, body: Effect.Effect<v
       same((yield* ask("b", 1, 2_000, 10_000)).found, [outgoing("b", 301), outgoing("b", 601), both[1]])
       for (const name of ["c", "nobody"]) same((yield* ask(name, 0, 2 ** 40, 10_000)).found, [])
       same((yield* ask("a", 901, 2_000, 10_000)).found, [])
+    })
+  ],
+
+  [
+    "waiting messages whose orders were given again after a restart are all given, whatever the pieces",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      const { queued } = storage
+      yield* load
+      // Two restarts: what was put before each reaches as far as what was put behind it.
+      yield* storage.commit([session("a"), ...range(1, 256).map((order) => outgoing("a", order))], 1)
+      const remove = (order: number): RemoveOutgoing => ({ _tag: "RemoveOutgoing", clientId: "a", order })
+      yield* storage.commit(range(200, 256).map(remove), 2)
+      yield* load
+      const again = (order: number): PutOutgoing => ({ ...outgoing("a", order), message: message(order + 1_000) })
+      yield* storage.commit(range(200, 300).map(again), 1)
+      yield* storage.commit([...range(3, 190), ...range(203, 300)].map(remove), 2)
+      yield* load
+      yield* storage.commit(range(203, 500).map(again), 1)
+      const kept = [1, 2, ...range(191, 199)].map((order) => outgoing("a", order))
+      const expected = [...kept, ...range(200, 500).map(again)]
+      same(yield* load, [session("a"), ...expected])
+      if (queued === undefined) return
+      for (let bytesMax = 1; bytesMax < 300_000; bytesMax = Math.ceil(bytesMax * 1.7)) {
+        for (const first of [0, 199, 202, 256]) {
+          const found: Array<PutOutgoing> = []
+          for (let page: ReadonlyArray<PutOutgoing> = [], after = first; ; after = page.at(-1)!.order) {
+            page = yield* queued({ clientId: "a", after, through: 490, bytesMax })
+            if (page.length === 0) break
+            found.push(...page)
+          }
+          same(
+            found,
+            expected.filter(({ order }) => order > first && order <= 490)
+          )
+        }
+      }
     })
   ],
 
