@@ -7,7 +7,7 @@
  * What a store guarantees by keeping the contract: whatever an acknowledgement stands for is in a batch that was
  * committed before the acknowledgement left. So after a crash at any instant no acknowledged message is lost, and no
  * QoS 2 message is delivered twice; a QoS 1 message may be, with DUP set. What a commit survives (the process, the
- * machine) is the store's to say. `test/storage/contract.ts` holds any store to this.
+ * machine) is the store's to say. `effect-mqtt/storage/StorageContract` holds any store to this.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -17,10 +17,12 @@ import type { PutOutgoing, StoreOperation, StoreRecord } from "../core/StoreOper
 
 /** There is no room: deletes may still succeed, and the broker goes on with what needs no room. */
 export class StorageFull extends Schema.TaggedError<StorageFull>()("StorageFull", {
-  detail: Schema.String
+  detail: Schema.String,
+  /** What to do; absent: to make room, while the broker tries again by itself. */
+  advice: Schema.optional(Schema.String)
 }) {
   override get message(): string {
-    return `The store is full: ${this.detail} Make room for it; the broker tries again by itself.`
+    return `The store is full: ${this.detail} ${this.advice ?? "Make room for it; the broker tries again by itself."}`
   }
 }
 

@@ -13,6 +13,8 @@ export type FailureKind =
   | "locked"
   /** It cannot be read any more. */
   | "corrupt"
+  /** It is not there, though it has been. */
+  | "gone"
   /** Not made by this program. */
   | "foreign"
   /** Made by a later version of this program. */
@@ -57,14 +59,44 @@ const errnoKinds = new Map<string, FailureKind>([
 const property = (error: unknown, name: string): unknown =>
   typeof error === "object" && error !== null && name in error ? error[name as keyof typeof error] : undefined
 
+const code = (error: unknown): number | undefined => {
+  const errcode = property(error, "errcode")
+  return typeof errcode === "number" ? errcode : undefined
+}
+
+/** Result codes that speak of what was read, and no other: of reading, and of what a table is said to be. */
+const damage = new Set([
+  1, // SQLITE_ERROR: a table or column that is not there
+  11, // SQLITE_CORRUPT
+  26, // SQLITE_NOTADB
+  266, // SQLITE_IOERR_READ
+  522, // SQLITE_IOERR_SHORT_READ
+  8_202, // SQLITE_IOERR_DATA
+  8_458 // SQLITE_IOERR_CORRUPTFS
+])
+
+/** Whether reading has failed because of what is in the file. */
+export const isDamage = (error: unknown): boolean => {
+  const errcode = code(error)
+  // A number that JavaScript cannot hold: none of ours.
+  if (errcode === undefined) return property(error, "code") === "ERR_OUT_OF_RANGE"
+  return damage.has(errcode) || (errcode & 0xff) === 11
+}
+
+/** SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH. */
+const unfit = [18, 19, 20]
+
+/** Whether a row was refused because of what is in it. */
+export const isUnfit = (error: unknown): boolean => unfit.includes((code(error) ?? 0) & 0xff)
+
 export const of = (error: unknown): SqliteFailure => {
   if (error instanceof SqliteFailure) return error
   const message = error instanceof Error ? error.message : String(error)
-  const errcode = property(error, "errcode")
-  if (typeof errcode === "number") {
+  const errcode = code(error)
+  if (errcode !== undefined) {
     // The upper bytes say more exactly what happened; the lowest says what to do.
     return new SqliteFailure(kinds.get(errcode & 0xff) ?? "failed", `${message} (SQLite result code ${errcode}).`)
   }
-  const code = property(error, "code")
-  return new SqliteFailure((typeof code === "string" ? errnoKinds.get(code) : undefined) ?? "failed", `${message}.`)
+  const errno = property(error, "code")
+  return new SqliteFailure((typeof errno === "string" ? errnoKinds.get(errno) : undefined) ?? "failed", `${message}.`)
 }

@@ -4,10 +4,21 @@
  * Never starts afresh beside what it cannot read: a file that is not there is made, and everything else is a failure
  * that says what is wrong.
  */
-import { closeSync, existsSync, lstatSync, openSync, readlinkSync, readSync, realpathSync, statSync } from "node:fs"
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  realpathSync,
+  statSync
+} from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { DatabaseSync } from "./NodeSqlite.ts"
-import { SqliteFailure } from "./SqliteFailure.ts"
+import { of, SqliteFailure } from "./SqliteFailure.ts"
 import * as SqliteSchema from "./SqliteSchema.ts"
 
 /**
@@ -24,7 +35,7 @@ export interface FileOptions {
   readonly fileBytesMax: number
 }
 
-const PAGE_BYTES = 8 * 1024
+export const PAGE_BYTES = 8 * 1024
 const CACHE_KIB = 32 * 1024
 const HEADER = "SQLite format 3\0"
 
@@ -57,13 +68,58 @@ export const identityOf = (file: string): string | undefined => {
   return isWhole ? `${stat.dev} ${stat.ino}` : undefined
 }
 
+/** What `--recover` moves aside has this behind its name, and when. */
+const DAMAGED = ".damaged-"
+/** A recovered file on its way to its place. */
+export const RECOVERED = ".recovered"
+
+/** The damaged files beside it, the latest last. */
+export const damagedBeside = (file: string): ReadonlyArray<string> =>
+  readdirSync(dirname(file))
+    .filter((name) => name.startsWith(`${basename(file)}${DAMAGED}`) && !/-(wal|shm|journal)$/.test(name))
+    .sort()
+    .map((name) => join(dirname(file), name))
+
+export const damagedName = (file: string): string =>
+  `${file}${DAMAGED}${new Date().toISOString().replaceAll(/[:.]/g, "-")}`
+
+/** Throws when the file is absent or empty and something beside it says that it has not always been. */
+export const checkNotGone = (file: string): void => {
+  if (sizeOf(file) > 0) return
+  if (existsSync(`${file}${RECOVERED}`)) {
+    throw new SqliteFailure("gone", "Its recovery was interrupted. Start with --recover again, which finishes it.")
+  }
+  const left = [
+    ...(sizeOf(`${file}-wal`) > 0 ? [`${file}-wal`] : []),
+    ...damagedBeside(file),
+    ...(existsSync(`${file}-reserve`) ? [`${file}-reserve`] : [])
+  ]
+  if (left.length === 0) return
+  throw new SqliteFailure(
+    "gone",
+    `It is gone or empty, but ${left[0]}, which belongs to it, is still there. Put the file back, or restore a ` +
+      `backup; to start with nothing, move away ${left.join(" and ")}.`
+  )
+}
+
 /** Makes the file when there is none, for the eyes of its owner only. */
 const create = (file: string): void => {
   if (sizeOf(file) > 0) return
-  if (sizeOf(`${file}-wal`) > 0) {
-    throw new SqliteFailure("corrupt", `It is gone or empty, but ${file}-wal, which belongs to it, is still there.`)
-  }
+  checkNotGone(file)
   closeSync(openSync(file, "a", 0o600)) // SQLite gives the files beside it the same mode
+}
+
+/** Waits until a file, or what a directory lists, survives the loss of power. */
+export const sync = (path: string): void => {
+  const descriptor = openSync(path, "r")
+  try {
+    fsyncSync(descriptor)
+  } catch (error) {
+    // Some systems have no such thing for directories.
+    if (!statSync(path).isDirectory()) throw error
+  } finally {
+    closeSync(descriptor)
+  }
 }
 
 /** Whether it begins as databases do; an empty file does. */
@@ -77,10 +133,25 @@ export const looksLikeDatabase = (file: string): boolean => {
   }
 }
 
-const checkHeader = (file: string): void => {
-  if (!looksLikeDatabase(file)) {
-    throw new SqliteFailure("foreign", "It is not a database, or its beginning has been destroyed.")
+/** Nothing but a broker puts a reserve beside a file. */
+const isOurs = (file: string): boolean => existsSync(`${file}-reserve`)
+
+/** Throws SqliteFailure. */
+export const checkHeader = (file: string): void => {
+  if (looksLikeDatabase(file)) return
+  if (isOurs(file)) {
+    throw new SqliteFailure("corrupt", "Its beginning has been destroyed, or another file was put in its place.")
   }
+  throw new SqliteFailure("foreign", "It is not a database, or its beginning has been destroyed.")
+}
+
+/** What SQLite does not know as a database is damaged, if it is ours. */
+export const failureOf = (file: string, error: unknown): SqliteFailure => {
+  const failure = of(error)
+  const isSaidBySqlite = !(error instanceof SqliteFailure)
+  return isSaidBySqlite && failure.kind === "foreign" && isOurs(file)
+    ? new SqliteFailure("corrupt", failure.message)
+    : failure
 }
 
 const configure = (database: DatabaseSync, { durability, fileBytesMax }: FileOptions): void => {
@@ -118,6 +189,30 @@ export const open = (options: FileOptions): { readonly database: DatabaseSync; r
     configure(database, options)
     SqliteSchema.migrate(database)
     return { database, created }
+  } catch (error) {
+    database.close()
+    throw failureOf(file, error)
+  }
+}
+
+/**
+ * A new database with our tables, for what is made in one go: only fit for use when it has been closed and `sync`
+ * succeeded.
+ */
+export const openScratch = (file: string, fileBytesMax: number): DatabaseSync => {
+  closeSync(openSync(file, "ax", 0o600))
+  const database = new DatabaseSync(file)
+  try {
+    database.exec(`
+      PRAGMA page_size = ${PAGE_BYTES};
+      PRAGMA journal_mode = MEMORY;
+      PRAGMA synchronous = OFF;
+      PRAGMA cache_size = -${CACHE_KIB};
+      PRAGMA temp_store = MEMORY;
+    `)
+    limit(database, fileBytesMax)
+    SqliteSchema.migrate(database)
+    return database
   } catch (error) {
     database.close()
     throw error

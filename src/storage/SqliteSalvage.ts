@@ -1,23 +1,21 @@
 /**
- * Recovery of a damaged file: it is moved aside as it is, and what can still be read of it is put into a new one.
+ * What can still be read of a damaged file, put into a new one.
  *
  * Rows are looked up around the damage: a page that cannot be read costs the rows on it, and those that only it leads
- * to. What then does not make sense (a message for a session that is gone) is left out too. Runs before the broker
- * starts, under its lock.
+ * to. What then does not make sense (a message for a session that is gone) is left out too. Only what the damaged file
+ * says counts as damage: where the new one cannot be written, all of it fails.
  */
-import { existsSync, renameSync, rmSync } from "node:fs"
+import { closeSync, copyFileSync, existsSync, openSync, readSync, rmSync, statSync, writeSync } from "node:fs"
 import type { SQLInputValue, StatementSync } from "node:sqlite"
 import { DatabaseSync } from "./NodeSqlite.ts"
 import { SqliteCatalog } from "./SqliteCatalog.ts"
-import { of } from "./SqliteFailure.ts"
+import * as SqliteFailure from "./SqliteFailure.ts"
 import * as SqliteFile from "./SqliteFile.ts"
 import { SqliteLoad } from "./SqliteLoad.ts"
 import { type Page, pages } from "./SqliteReader.ts"
 import * as SqliteSchema from "./SqliteSchema.ts"
 
-export interface Salvaged {
-  /** Where the damaged file is now. */
-  readonly movedTo: string
+export interface Counts {
   readonly sessions: number
   readonly subscriptions: number
   readonly queuedMessages: number
@@ -34,88 +32,111 @@ const numbered = [
   ["retained", "rowid"]
 ] as const
 
-/** Recovers the file if it is damaged; undefined: it is not. Throws SqliteFailure for a file that is not ours. */
-export const recover = (options: SqliteFile.FileOptions): Salvaged | undefined => {
-  const { file } = options
-  if (SqliteFile.sizeOf(file) === 0 && SqliteFile.sizeOf(`${file}-wal`) === 0) return undefined
-  if (!isDamaged(file)) return undefined
-  const movedTo = moveAside(file)
-  const { database } = SqliteFile.open(options)
-  try {
-    copyAll(movedTo, database)
-    leaveOutNonsense(database)
-    return { movedTo, ...count(database) }
-  } finally {
-    database.close()
-  }
+/** A file that has less than its header says, or damaged tables, is read all the same; it is never written to. */
+const openDamaged = (file: string): DatabaseSync => {
+  // What a broker left in the middle of making its file must be undone before anything is read.
+  const readOnly = !existsSync(`${file}-journal`)
+  // "Defensive" is against programs that mean to do harm by changing the schema; here it is only read.
+  const database = new DatabaseSync(file, { readOnly, defensive: false })
+  // The second lets it read a file whose header does not fit it.
+  database.exec("PRAGMA query_only = ON; PRAGMA writable_schema = ON")
+  return database
 }
 
-/** Whether anything in it cannot be read. */
-const isDamaged = (file: string): boolean => {
-  // What has the reserve beside it is ours, however it begins.
-  if (!existsSync(file) || !SqliteFile.looksLikeDatabase(file)) return existsSync(`${file}-reserve`)
-  const database = new DatabaseSync(file)
+/** Fills `to`, an empty store in the file `toFile`, from a damaged one. Throws when `to` cannot be written. */
+export const salvage = (from: string, to: DatabaseSync, toFile: string): void => {
+  const mended = `${toFile}-source`
   try {
-    if (SqliteSchema.isNew(database)) return false
-    const [verdict] = Object.values(database.prepare("PRAGMA integrity_check(1)").get() ?? {})
-    if (verdict !== "ok") return true
-    const load = new SqliteLoad(new SqliteCatalog())
-    for (const page of pages(database)) load.records(page)
-    return false
+    const source = openSource(from, toFile, mended)
+    if (source === undefined) return // not even its tables can be found
+    try {
+      copyAll(source, to)
+    } finally {
+      source.close()
+    }
+  } finally {
+    for (const suffix of ["", "-wal", "-shm"]) rmSync(`${mended}${suffix}`, { force: true })
+  }
+  leaveOutNonsense(to)
+}
+
+/** As it is; or a copy of it with the first bytes, or the first page, of a store that was just made. */
+const openSource = (from: string, fresh: string, mended: string): DatabaseSync | undefined => {
+  const asItIs = tryOpen(from)
+  if (asItIs !== undefined) return asItIs
+  for (const bytes of [HEADER_BYTES, SqliteFile.PAGE_BYTES]) {
+    mend(from, fresh, mended, bytes)
+    const source = tryOpen(mended)
+    if (source !== undefined) return source
+  }
+  return undefined
+}
+
+/** Undefined when it does not know its tables. */
+const tryOpen = (file: string): DatabaseSync | undefined => {
+  let database: DatabaseSync | undefined
+  try {
+    database = openDamaged(file)
+    // Each can be asked for, whatever the answer.
+    for (const [table] of numbered) database.prepare(`SELECT * FROM ${table}`)
+    return database
   } catch (error) {
-    const failure = of(error)
-    if (failure.kind === "corrupt") return true
-    throw failure
-  } finally {
-    database.close()
+    database?.close()
+    if (!SqliteFailure.isDamage(error)) throw error
+    return undefined
   }
 }
 
-const moveAside = (file: string): string => {
-  const movedTo = `${file}.damaged-${new Date().toISOString().replaceAll(/[:.]/g, "-")}`
-  for (const suffix of ["", "-wal"]) {
-    if (existsSync(`${file}${suffix}`)) renameSync(`${file}${suffix}`, `${movedTo}${suffix}`)
-  }
-  rmSync(`${file}-shm`, { force: true }) // made again from the log
-  return movedTo
+const HEADER_BYTES = 100
+
+/** The tables of every store begin on the same pages, because they were made in the same order. */
+const mend = (from: string, fresh: string, to: string, bytes: number): void => {
+  copyFileSync(from, to)
+  const hasLog = SqliteFile.sizeOf(`${from}-wal`) > 0
+  if (hasLog) copyFileSync(`${from}-wal`, `${to}-wal`)
+  const start = Buffer.alloc(bytes)
+  const model = openSync(fresh, "r")
+  readSync(model, start, 0, bytes, 0)
+  closeSync(model)
+  const journal = hasLog ? 2 : 1 // the header's words for a write-ahead log, and for none
+  start.fill(journal, 18, 20)
+  start.writeUInt32BE(Math.floor(statSync(from).size / SqliteFile.PAGE_BYTES), 28)
+  const target = openSync(to, "r+")
+  writeSync(target, start, 0, bytes, 0)
+  closeSync(target)
 }
 
-const copyAll = (from: string, to: DatabaseSync): void => {
-  let source: DatabaseSync
-  try {
-    source = new DatabaseSync(from)
-    source.exec("PRAGMA query_only = ON")
-  } catch {
-    return // not even that can be read
+const copyAll = (source: DatabaseSync, to: DatabaseSync): void => {
+  for (const [table, key] of numbered) {
+    SqliteSchema.transaction(to, () => copyNumbered(source, to, table, key))
   }
-  try {
-    for (const [table, key] of numbered) {
-      SqliteSchema.transaction(to, () => copyNumbered(source, to, table, key))
-    }
-    const sessions = to.prepare("SELECT number FROM session").all()
-    for (const [table, key] of [
-      ["subscription", "filter"],
-      ["incoming", "packet_id"]
-    ] as const) {
-      SqliteSchema.transaction(to, () => {
-        for (const { number } of sessions) copySession(source, to, table, key, Number(number))
-      })
-    }
-  } finally {
-    source.close()
+  const sessions = to.prepare("SELECT number FROM session").all()
+  for (const [table, key] of [
+    ["subscription", "filter"],
+    ["incoming", "packet_id"]
+  ] as const) {
+    SqliteSchema.transaction(to, () => {
+      for (const { number } of sessions) copySession(source, to, table, key, Number(number))
+    })
   }
 }
+
+type Row = Record<string, unknown>
 
 /** Puts rows into a table; those that are there stay. */
-const put = (to: DatabaseSync, table: string, rows: Iterable<Record<string, unknown>>): void => {
+const putter = (to: DatabaseSync, table: string): ((row: Row) => void) => {
   let statement: StatementSync | undefined
-  for (const { rowid: _, ...row } of rows) {
-    // What a row of a damaged page holds may not even be of the right type.
+  return ({ rowid: _, ...row }) => {
     const values = Object.values(row) as Array<SQLInputValue> // as SQLite gave them
     statement ??= to.prepare(
       `INSERT OR IGNORE INTO ${table} (${Object.keys(row).join(", ")}) VALUES (${values.map(() => "?").join(", ")})`
     )
-    statement.run(...values)
+    try {
+      statement.run(...values)
+    } catch (error) {
+      // What a row of a damaged page holds may not even be of the right type.
+      if (!SqliteFailure.isUnfit(error)) throw error
+    }
   }
 }
 
@@ -147,7 +168,8 @@ const copyNumbered = (source: DatabaseSync, to: DatabaseSync, table: string, key
 const highestOf = (source: DatabaseSync, table: string, key: string): number => {
   try {
     return SqliteSchema.numberOf(source, `SELECT max(${key}) FROM ${table}`)
-  } catch {
+  } catch (error) {
+    if (!SqliteFailure.isDamage(error)) throw error
     return 2 ** 48 // its last page is damaged: as far as growing steps reach
   }
 }
@@ -159,23 +181,22 @@ const copy = (
   table: string,
   sql: string,
   parameters: ReadonlyArray<number>,
-  note: (row: Record<string, unknown>) => void
+  note: (row: Row) => void
 ): boolean => {
-  try {
-    put(to, table, noting(source.prepare(sql).iterate(...parameters), note))
-    return true
-  } catch {
-    return false
-  }
-}
-
-function* noting(
-  rows: Iterable<Record<string, unknown>>,
-  note: (row: Record<string, unknown>) => void
-): Generator<Record<string, unknown>> {
-  for (const row of rows) {
-    note(row)
-    yield row
+  const put = putter(to, table)
+  let rows: Iterator<Row> | undefined
+  for (;;) {
+    let next: IteratorResult<Row>
+    try {
+      rows ??= source.prepare(sql).iterate(...parameters)
+      next = rows.next()
+    } catch (error) {
+      if (!SqliteFailure.isDamage(error)) throw error
+      return false
+    }
+    if (next.done === true) return true
+    note(next.value)
+    put(next.value)
   }
 }
 
@@ -225,7 +246,7 @@ const leaveOut = (database: DatabaseSync, table: Page["table"], row: ReadonlyArr
   }
 }
 
-const count = (database: DatabaseSync): Omit<Salvaged, "movedTo"> => {
+export const count = (database: DatabaseSync): Counts => {
   const number = (sql: string) => SqliteSchema.numberOf(database, sql)
   return {
     sessions: number("SELECT count(*) FROM session"),

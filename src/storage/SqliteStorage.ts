@@ -36,7 +36,7 @@ import type { Durability } from "./SqliteFile.ts"
 import * as SqliteFile from "./SqliteFile.ts"
 import * as SqliteLoad from "./SqliteLoad.ts"
 import * as SqliteLock from "./SqliteLock.ts"
-import * as SqliteSalvage from "./SqliteSalvage.ts"
+import * as SqliteRecovery from "./SqliteRecovery.ts"
 import { type Answer, type Refusal, SqliteThread } from "./SqliteThread.ts"
 import type { Request, Results } from "./SqliteWorker.ts"
 
@@ -67,11 +67,14 @@ const CLOSE_MILLIS = 10_000
 /** Larger buffers are not held on to. */
 const KEPT_BUFFER_BYTES = 4 * 1024 * 1024
 
-const reasonOf = (file: string, { kind, message }: Refusal): StorageErrorReason => {
+/** Whoever has asked is told, and nobody tries again. */
+const ONCE = "Make room for it, and start again."
+
+const reasonOf = (file: string, { kind, message }: Refusal, advice: string | undefined): StorageErrorReason => {
   const detail = `${file}: ${message}`
   switch (kind) {
     case "full":
-      return new StorageFull({ detail })
+      return new StorageFull({ detail, advice })
     case "read-only":
       return new StorageReadOnly({ detail })
     case "locked":
@@ -82,6 +85,8 @@ const reasonOf = (file: string, { kind, message }: Refusal): StorageErrorReason 
           `${detail} Restore a backup, or start with recovery (--recover): ` +
           "it moves the file aside and keeps what can be read."
       })
+    case "gone":
+      return new StorageCorrupt({ detail })
     case "foreign":
       return new StorageForeign({ detail })
     case "newer":
@@ -92,10 +97,11 @@ const reasonOf = (file: string, { kind, message }: Refusal): StorageErrorReason 
   }
 }
 
-const errorOf = (file: string, refusal: Refusal): StorageError => new StorageError({ reason: reasonOf(file, refusal) })
+const errorOf = (file: string, refusal: Refusal, advice?: string): StorageError =>
+  new StorageError({ reason: reasonOf(file, refusal, advice) })
 
-/** What went wrong with a file, as the error that says what to do. */
-export const toError = (file: string, error: unknown): StorageError => errorOf(file, SqliteFailure.of(error))
+/** What went wrong with a file where it is tried once, as the error that says what to do. */
+export const toError = (file: string, error: unknown): StorageError => errorOf(file, SqliteFailure.of(error), ONCE)
 
 /** Runs what throws on the broker's side of the file. */
 const attempt = <A>(file: string, body: () => A): Effect.Effect<A, StorageError> =>
@@ -151,7 +157,7 @@ export class SqliteStore {
   private readonly toError = (refusal: Refusal): StorageError => errorOf(this.file, refusal)
 
   get open(): Effect.Effect<Opened, StorageError> {
-    return Effect.mapError(this.openDatabase, this.toError)
+    return Effect.mapError(this.openDatabase, (refusal) => errorOf(this.file, refusal, ONCE))
   }
 
   private readonly openDatabase: Effect.Effect<Opened, Refusal> = Effect.suspend(() =>
@@ -190,7 +196,7 @@ export class SqliteStore {
       this.catalog.nextPool = nextPool
       return this.pages(new SqliteLoad.SqliteLoad(this.catalog))
     })
-    return Stream.unwrap(begin).pipe(Stream.mapError(this.toError))
+    return Stream.unwrap(begin).pipe(Stream.mapError((refusal) => errorOf(this.file, refusal, ONCE)))
   }
 
   /** While the records of one page are taken, the worker reads the next. */
@@ -287,14 +293,14 @@ export class SqliteStore {
   }
 }
 
-const salvage = Effect.fnUntraced(function* (options: SqliteOptions, file: string) {
+const recover = Effect.fnUntraced(function* (options: SqliteOptions, file: string) {
   const { durability = "fsync", fileBytesMax = 0 } = options
-  const salvaged = yield* attempt(file, () => SqliteSalvage.recover({ file, durability, fileBytesMax }))
-  if (salvaged === undefined) {
+  const recovered = yield* attempt(file, () => SqliteRecovery.recover({ file, durability, fileBytesMax }))
+  if (recovered === undefined) {
     yield* Effect.logInfo(`The store ${file} is not damaged: there is nothing to recover.`)
     return
   }
-  const { incomingMessages, movedTo, queuedMessages, retainedMessages, sessions, subscriptions } = salvaged
+  const { incomingMessages, movedTo, queuedMessages, retainedMessages, sessions, subscriptions } = recovered
   yield* Effect.logWarning(
     `The store ${file} was damaged. It is now ${movedTo}; of it were kept ${sessions} sessions, ` +
       `${subscriptions} subscriptions, ${queuedMessages} queued, ${incomingMessages} incoming and ` +
@@ -312,7 +318,8 @@ export const open: (options: SqliteOptions) => Effect.Effect<SqliteStore, Storag
       attempt(file, () => SqliteLock.acquire(file)),
       (lock) => Effect.sync(() => lock.release())
     )
-    if (options.recover === true) yield* salvage(options, file)
+    yield* attempt(file, () => SqliteRecovery.tidy(file))
+    if (options.recover === true) yield* recover(options, file)
     const store = new SqliteStore(options, file)
     yield* Effect.addFinalizer(() => store.close)
     const { created } = yield* store.open

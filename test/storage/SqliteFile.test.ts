@@ -10,6 +10,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -95,7 +96,43 @@ const cases: ReadonlyArray<Case> = [
     title: "a file that is no database",
     tag: "StorageForeign",
     words: /not a database/,
-    spoil: (file) => writeFileSync(file, "just some notes, and more of them, line by line")
+    spoil: (file) => {
+      rmSync(`${file}-reserve`)
+      writeFileSync(file, "just some notes, and more of them, line by line")
+    }
+  },
+  {
+    title: "a store whose beginning has been destroyed",
+    tag: "StorageCorrupt",
+    words: /beginning has been destroyed.*--recover/,
+    spoil: (file) => writeFileSync(file, Buffer.from(readFileSync(file)).fill(0x5a, 0, 100))
+  },
+  {
+    title: "a store whose header makes no sense",
+    tag: "StorageCorrupt",
+    words: /--recover/,
+    spoil: (file) => writeFileSync(file, Buffer.from(readFileSync(file)).fill(0x5a, 16, 24))
+  },
+  {
+    title: "a store that has become empty",
+    tag: "StorageCorrupt",
+    words: /gone or empty, but .*-reserve.*restore a backup; to start with nothing, move away/,
+    spoil: (file) => truncateSync(file)
+  },
+  {
+    title: "a store of which only the damaged one is left that was moved aside",
+    tag: "StorageCorrupt",
+    words: /gone or empty, but .*\.damaged-2026.*Put the file back/,
+    spoil: (file) => {
+      rmSync(`${file}-reserve`)
+      renameSync(file, `${file}.damaged-2026-01-01`)
+    }
+  },
+  {
+    title: "a store whose recovery was interrupted",
+    tag: "StorageCorrupt",
+    words: /recovery was interrupted.*--recover again/,
+    spoil: (file) => renameSync(file, `${file}.recovered`)
   },
   {
     title: "a file with a damaged page",

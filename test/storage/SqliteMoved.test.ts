@@ -55,7 +55,7 @@ describe("SqliteStorage", () => {
       assert.match(yield* refused(3), /not as this broker has left it.*Restart the broker/)
       // Another one altogether.
       yield* Effect.promise(() => store.thread.kill())
-      for (const suffix of ["", "-wal", "-shm"]) rmSync(`${file}${suffix}`, { force: true })
+      for (const suffix of ["", "-wal", "-shm", "-reserve"]) rmSync(`${file}${suffix}`, { force: true })
       assert.match(yield* refused(3), /not as this broker has left it/)
     })
   )

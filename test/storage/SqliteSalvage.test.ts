@@ -4,7 +4,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { StoreRecord } from "../../src/core/StoreOperation.ts"
@@ -97,7 +106,7 @@ describe("SqliteSalvage", () => {
       const file = yield* filled(path)
       const sound = readFileSync(file)
       const next = random(7)
-      for (let round = 0; round < 8; round++) {
+      for (let round = 0; round < 5; round++) {
         for (const name of readdirSync(path)) rmSync(join(path, name))
         const bytes = Buffer.from(sound.subarray(0, round % 3 === 0 ? PAGE * (2 + next(10)) : sound.length))
         for (let count = 0; count < 1 + round * 3; count++) bytes[100 + next(bytes.length - 100)] = next(256)
@@ -106,6 +115,7 @@ describe("SqliteSalvage", () => {
         const found = yield* recovered(file)
         // A byte of a payload may be another one and nobody can tell; all else makes sense, or it could not be loaded.
         assert.isAtMost(found.length, records.length)
+        if (round % 3 !== 0) assert.isAbove(found.length, records.length / 2)
         const again = yield* recovered(file)
         assert.deepStrictEqual(again, found)
       }
@@ -134,6 +144,52 @@ describe("SqliteSalvage", () => {
     })
   )
 
+  it.live("keeps what is left of a store that is cut off", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const file = yield* filled(path)
+      const pages = statSync(file).size / PAGE
+      const kept: Array<number> = []
+      for (const share of [0.9, 0.6, 0.3]) {
+        truncateSync(file, Math.floor(pages * share) * PAGE)
+        const bytes = readFileSync(file)
+        const found = yield* recovered(file)
+        for (const record of found) assert.isTrue(knownKeys.has(keyOf(record)), JSON.stringify(record))
+        kept.push(found.length / records.length)
+        rmSync(file)
+        renameSync(join(path, readdirSync(path).find((name) => name.includes("damaged"))!), file)
+        assert.deepStrictEqual(readFileSync(file), bytes)
+      }
+      // What is lost is about what was cut off.
+      assert.isAbove(kept[0]!, 0.7)
+      assert.isAbove(kept[1]!, 0.4)
+      assert.isAbove(kept[2]!, 0.1)
+    })
+  )
+
+  for (const [what, end] of [
+    ["header", 100],
+    ["first page", PAGE]
+  ] as const) {
+    it.live(`keeps everything of a store whose ${what} is destroyed`, () =>
+      Effect.gen(function* () {
+        const path = yield* directory
+        const file = yield* filled(path)
+        const bytes = readFileSync(file)
+        writeFileSync(file, bytes.fill(0xa5, 0, end))
+        assert.strictEqual((yield* recovered(file)).length, records.length)
+        assert.lengthOf(
+          readdirSync(path).filter((name) => name.includes("damaged")),
+          1
+        )
+        assert.deepStrictEqual(
+          readdirSync(path).filter((name) => name.includes("recover")),
+          []
+        )
+      })
+    )
+  }
+
   it.live("does not touch the database of another program", () =>
     Effect.gen(function* () {
       const file = join(yield* directory, "store.db")
@@ -144,6 +200,14 @@ describe("SqliteSalvage", () => {
       assert.strictEqual((yield* Effect.flip(recovered(file))).reason._tag, "StorageForeign")
       assert.deepStrictEqual(readFileSync(file), before)
       assert.isTrue(existsSync(file))
+    })
+  )
+
+  it.live("says of a file that is no database only that", () =>
+    Effect.gen(function* () {
+      const file = join(yield* directory, "store.db")
+      writeFileSync(file, "just some notes, and more of them, line by line")
+      assert.match((yield* Effect.flip(recovered(file))).message, /^That is not a store of effect-mqtt.*not a database/)
     })
   )
 })
