@@ -114,18 +114,28 @@ export class JournalDriver {
     return gatherMillis > 0 ? Effect.andThen(Effect.sleep(gatherMillis), batch) : batch
   })
 
-  private commit(batch: Batch): Effect.Effect<void> {
-    const attempt = Effect.suspend(() => this.storage.commit(batch.operations, batch.sequence))
+  private commit(first: Batch): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
+      let batch = first
+      const attempt = Effect.suspend(() => this.storage.commit(batch.operations, batch.sequence))
       for (let wait = FIRST_RETRY_MILLIS; ; wait = Math.min(wait * 2, LAST_RETRY_MILLIS)) {
         const exit = yield* Effect.exit(attempt)
         if (Exit.isSuccess(exit)) break
         if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
         this.failed(exit.cause)
         yield* Effect.sleep(wait)
+        if (this.state === "full") batch = this.widened(batch)
       }
       this.stored(batch.sequence)
     })
+  }
+
+  /** With what has gathered meanwhile: what makes room must not wait behind what needs it, and may undo it. */
+  private widened(batch: Batch): Batch {
+    const more = this.core.journal.take()
+    if (more === undefined) return batch
+    this.taken = more.sequence
+    return { operations: [...batch.operations, ...more.operations], sequence: more.sequence }
   }
 
   private stored(sequence: number): void {

@@ -131,7 +131,8 @@ export class BrokerStorage extends Context.Service<
     /**
      * All of the operations, in order, or none. Success means they survive a crash of the process (and of the machine,
      * where the store says so). `sequence` grows from batch to batch; a batch that is repeated because its outcome was
-     * lost has the same one, and must not be applied twice.
+     * lost has the same one, and must not be applied twice. After StorageFull, which says that nothing of it was kept,
+     * it may come back as the beginning of a larger one.
      */
     readonly commit: (operations: ReadonlyArray<StoreOperation>, sequence: number) => Effect.Effect<void, StorageError>
     /**

@@ -23,6 +23,8 @@ export interface Opened {
   readonly run: number
   /** The last batch of that run that is kept. */
   readonly sequence: number
+  /** Whether there was room to hold some in reserve. */
+  readonly reserved: boolean
 }
 
 export interface Begun {
@@ -36,6 +38,9 @@ export interface Begun {
 const REMOVED =
   "It, or a file that belongs to it, was removed or replaced while the broker was running. " +
   "Put it back, or restart the broker."
+
+/** A file with more than this in it is not written anew, which takes that much memory. */
+const SHRINK_BYTES_MAX = 16 * 1024 * 1024
 
 /** While nothing is committed, this often it is noted that the broker lives. */
 export const HEARTBEAT_MILLIS = 60_000
@@ -62,12 +67,13 @@ export class SqliteDatabase {
     const { created, database } = SqliteFile.open(options)
     this.database = database
     this.reserve = new SqliteReserve(options.file)
-    this.reserve.take()
+    const reserved = this.reserve.take()
     this.writer = new SqliteWriter(database)
     this.opened = {
       created,
       run: SqliteSchema.numberOf(database, "SELECT number FROM run"),
-      sequence: SqliteSchema.numberOf(database, "SELECT sequence FROM run")
+      sequence: SqliteSchema.numberOf(database, "SELECT sequence FROM run"),
+      reserved
     }
     // Now that something has been read, all its files are there.
     this.identity = SqliteFile.identityOf(options.file)
@@ -121,8 +127,12 @@ export class SqliteDatabase {
     if (this.work * this.bytesOfWork >= this.options.logBytesMax) this.checkpoint()
   }
 
-  /** Notes that the broker lives, so that a later run knows about when this one ended. */
+  /**
+   * Notes that the broker lives, so that a later run knows about when this one ended, and takes the reserve if there
+   * was no room for it before.
+   */
   beat(now: number): void {
+    if (!this.full) this.reserve.take()
     if (now - this.aliveAt < HEARTBEAT_MILLIS || this.full) return
     try {
       this.database.prepare("UPDATE run SET alive_at = ?").run(now)
@@ -135,9 +145,10 @@ export class SqliteDatabase {
   /** Whether there is room for more than deletes. */
   hasRoom(): boolean {
     if (!this.full) return true
+    this.checkpoint("TRUNCATE")
     const { fileBytesMax } = this.options
     if (fileBytesMax > 0 && this.usedBytes() > fileBytesMax - this.reserveOfLimit / 2) return false
-    if (!this.reserve.take()) return false
+    if (!this.reserve.take() && !this.shrink() && !this.hasRoomInside()) return false
     SqliteFile.limit(this.database, fileBytesMax)
     this.full = false
     return true
@@ -156,7 +167,7 @@ export class SqliteDatabase {
     this.reserve.release()
     const { fileBytesMax } = this.options
     if (fileBytesMax > 0) SqliteFile.limit(this.database, fileBytesMax + this.reserveOfLimit)
-    this.checkpoint()
+    this.checkpoint("TRUNCATE")
     return failure
   }
 
@@ -165,18 +176,50 @@ export class SqliteDatabase {
     return Math.min(RESERVE_BYTES, this.options.fileBytesMax / 4)
   }
 
-  private usedBytes(): number {
-    const count = (name: string): number => SqliteSchema.numberOf(this.database, `PRAGMA ${name}`)
-    return (count("page_count") - count("freelist_count")) * count("page_size")
+  private count(name: "page_count" | "freelist_count" | "page_size"): number {
+    return SqliteSchema.numberOf(this.database, `PRAGMA ${name}`)
   }
 
-  private checkpoint(): void {
+  private usedBytes(): number {
+    return (this.count("page_count") - this.count("freelist_count")) * this.count("page_size")
+  }
+
+  /** A file does not get smaller when what is in it goes: what is free in it is as good as the reserve. */
+  private hasRoomInside(): boolean {
+    return this.hasFreePages && this.reserve.hasRoom(0)
+  }
+
+  /**
+   * Writes a file that is nearly empty anew: what is free in it goes back to the disk, and so does a log that the file
+   * had no room for. True when the reserve could be taken again.
+   */
+  private shrink(): boolean {
+    if (this.usedBytes() > SHRINK_BYTES_MAX || !this.hasFreePages) return false
     try {
-      const row = this.database.prepare("PRAGMA wal_checkpoint(PASSIVE)").get()
-      const bytes = Number(row?.log ?? 0) * SqliteSchema.numberOf(this.database, "PRAGMA page_size")
+      this.database.exec("VACUUM") // in memory, and then through the log
+    } catch {
+      return false // not even for that: what was in it still is
+    }
+    this.checkpoint("TRUNCATE")
+    return this.reserve.take()
+  }
+
+  private get hasFreePages(): boolean {
+    return this.count("freelist_count") * this.count("page_size") >= RESERVE_BYTES
+  }
+
+  /** "TRUNCATE" gives the log's room back, unless somebody reads: nobody is waited for. */
+  private checkpoint(mode: "PASSIVE" | "TRUNCATE" = "PASSIVE"): void {
+    const { database } = this
+    try {
+      if (mode === "TRUNCATE") database.exec("PRAGMA busy_timeout = 0")
+      const row = database.prepare(`PRAGMA wal_checkpoint(${mode})`).get()
+      const bytes = Number(row?.log ?? 0) * this.count("page_size")
       if (this.work > 0 && bytes > 0) this.bytesOfWork = Math.max(64, bytes / this.work)
     } catch {
       // No room in the database: the log keeps everything, and grows.
+    } finally {
+      if (mode === "TRUNCATE") database.exec(`PRAGMA busy_timeout = ${SqliteFile.BUSY_MILLIS}`)
     }
     this.work = 0
   }

@@ -36,6 +36,8 @@ export interface FileOptions {
 }
 
 export const PAGE_BYTES = 8 * 1024
+/** How long another's lock on the file is waited for. */
+export const BUSY_MILLIS = 5_000
 const CACHE_KIB = 32 * 1024
 const HEADER = "SQLite format 3\0"
 
@@ -184,7 +186,7 @@ export const open = (options: FileOptions): { readonly database: DatabaseSync; r
   checkHeader(file)
   const database = new DatabaseSync(file)
   try {
-    database.exec(`PRAGMA busy_timeout = 5000; PRAGMA page_size = ${PAGE_BYTES}`)
+    database.exec(`PRAGMA busy_timeout = ${BUSY_MILLIS}; PRAGMA page_size = ${PAGE_BYTES}`)
     const created = SqliteSchema.isNew(database)
     configure(database, options)
     SqliteSchema.migrate(database)

@@ -2,11 +2,14 @@
  * A file that only takes up room, to be given up when the disk is full: so that what makes room, deletes, can be
  * written down.
  */
-import { closeSync, existsSync, fsyncSync, openSync, rmSync, statSync, writeSync } from "node:fs"
+import { closeSync, existsSync, fsyncSync, openSync, rmSync, statfsSync, statSync, writeSync } from "node:fs"
 import { randomFillSync } from "node:crypto"
+import { dirname } from "node:path"
 
 export const RESERVE_BYTES = 8 * 1024 * 1024
 const STEP_BYTES = 1024 * 1024
+/** What the log must have to grow in, besides the reserve. */
+const LOG_ROOM_BYTES = 4 * 1024 * 1024
 
 export class SqliteReserve {
   private readonly path: string
@@ -19,9 +22,18 @@ export class SqliteReserve {
     return existsSync(this.path)
   }
 
+  /** Whether the disk has room for that much and for the log. */
+  hasRoom(bytes: number): boolean {
+    const { bavail, blocks, bsize } = statfsSync(dirname(this.path))
+    // Some file systems cannot say.
+    return blocks === 0 || bavail * bsize >= bytes + LOG_ROOM_BYTES
+  }
+
   /** Takes the room up again. False while there is none. */
   take(): boolean {
-    if (this.exists && statSync(this.path).size === RESERVE_BYTES) return true
+    const held = this.exists ? statSync(this.path).size : 0
+    if (held === RESERVE_BYTES) return true
+    if (!this.hasRoom(RESERVE_BYTES - Math.min(held, RESERVE_BYTES))) return false
     // Random, because a file system may store zeros in no room at all.
     const bytes = randomFillSync(new Uint8Array(STEP_BYTES))
     let file: number | undefined

@@ -37,6 +37,7 @@ import * as SqliteFile from "./SqliteFile.ts"
 import * as SqliteLoad from "./SqliteLoad.ts"
 import * as SqliteLock from "./SqliteLock.ts"
 import * as SqliteRecovery from "./SqliteRecovery.ts"
+import { RESERVE_BYTES } from "./SqliteReserve.ts"
 import { type Answer, type Refusal, SqliteThread } from "./SqliteThread.ts"
 import type { Request, Results } from "./SqliteWorker.ts"
 
@@ -322,8 +323,14 @@ export const open: (options: SqliteOptions) => Effect.Effect<SqliteStore, Storag
     if (options.recover === true) yield* recover(options, file)
     const store = new SqliteStore(options, file)
     yield* Effect.addFinalizer(() => store.close)
-    const { created } = yield* store.open
+    const { created, reserved } = yield* store.open
     if (created) yield* Effect.logInfo(`Made the store ${file}.`)
+    if (!reserved) {
+      yield* Effect.logWarning(
+        `There is no room for the reserve of the store ${file}, ${RESERVE_BYTES / 1024 ** 2} MiB: should the disk be ` +
+          "full, not even what makes room may be kept. Make room; the broker takes it within a minute."
+      )
+    }
     return store
   })
 

@@ -5,14 +5,16 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import { execFileSync } from "node:child_process"
-import { existsSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, rmSync, statfsSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Broker from "../../src/broker/Broker.ts"
 import type { StoreOperation } from "../../src/core/StoreOperation.ts"
 import * as BrokerStorage from "../../src/storage/BrokerStorage.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
+import { SqliteDatabase } from "../../src/storage/SqliteDatabase.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
 import * as RawClient from "../broker/RawClient.ts"
 import { brokerLayer, collect, port } from "../broker/support.ts"
@@ -91,9 +93,10 @@ describe("SqliteStorage without room", () => {
         assert.isTrue(
           yield* Effect.map(Effect.exit(store.commit(removeUpTo(5), last + 1)), ({ _tag }) => _tag === "Success")
         )
-        writeFileSync(join(path, "more"), new Uint8Array(1))
+        const { bavail, bsize } = statfsSync(path)
+        writeFileSync(join(path, "more"), new Uint8Array(Math.max(0, bavail * bsize - 2 * MIB)))
         assert.isFalse(yield* hasRoom!)
-        rmSync(join(path, "other"))
+        for (const name of ["other", "more"]) rmSync(join(path, name))
         yield* store.commit(removeUpTo(last), last + 2)
         assert.isTrue(yield* hasRoom!)
         assert.isTrue(existsSync(`${file}-reserve`))
@@ -101,6 +104,50 @@ describe("SqliteStorage without room", () => {
       }).pipe(Effect.scoped)
       const again = yield* SqliteStorage.open({ file })
       assert.strictEqual((yield* Stream.runCollect(again.load)).length, 2)
+    })
+  )
+
+  it.live("on a disk that only itself has filled: has room when it is empty again", (context) =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const why = mount(path)
+      if (why !== undefined) return context.skip(why)
+      yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("umount", ["-l", path])))
+      const file = join(path, "store.db")
+      // With the default the log alone fills it, and the file has no room for what is in the log.
+      const store = yield* SqliteStorage.open({ file })
+      const { hasRoom } = store.service
+      const last = yield* fill(store)
+      yield* store.commit(removeUpTo(last), last + 1)
+      assert.isTrue(yield* hasRoom!)
+      assert.isTrue(existsSync(`${file}-reserve`))
+      for (let order = last + 2; order < last + 100; order++) yield* store.commit([large(order)], order)
+    })
+  )
+})
+
+describe("SqliteStorage whose disk has no room for a reserve", () => {
+  it.live("says so, and takes it as soon as there is", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const file = join(path, "store.db")
+      // A link that leads nowhere cannot be written to; nor can a full disk.
+      symlinkSync(join(path, "nowhere", "reserve"), `${file}-reserve`)
+      const logged: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ message }) => logged.push(String(message)))
+      yield* SqliteStorage.open({ file, durability: "none" }).pipe(
+        Effect.provide(Logger.layer([logger])),
+        Effect.scoped
+      )
+      assert.match(logged.join(), /no room for the reserve of the store .*8 MiB.*Make room/)
+      rmSync(`${file}-reserve`, { force: true })
+      symlinkSync(join(path, "nowhere", "reserve"), `${file}-reserve`)
+      const database = new SqliteDatabase({ file, durability: "none", fileBytesMax: 0, logBytesMax: MIB })
+      yield* Effect.addFinalizer(() => Effect.sync(() => database.close()))
+      assert.isFalse(database.opened.reserved)
+      assert.isFalse(existsSync(`${file}-reserve`))
+      database.beat(0)
+      assert.strictEqual(statSync(`${file}-reserve`).size, 8 * MIB)
     })
   )
 })
@@ -148,6 +195,36 @@ describe("Broker on a store that kept a batch in its last room", () => {
         assert.isAtLeast(asked, 2)
         yield* publisher.send(RawClient.publish("q", "taken", 1, false, 3))
         assert.isBelow((yield* publisher.expect("PubAck")).reasonCode, 0x80)
+      }).pipe(Effect.provide(brokerLayer({ storage })))
+    })
+  )
+
+  it.live("is given what makes room together with what has none", () =>
+    Effect.gen(function* () {
+      const working = MemoryStorage.make(new MemoryStorage.MemoryStore())
+      const sequences: Array<number> = []
+      const storage = Layer.succeed(BrokerStorage.BrokerStorage)({
+        ...working,
+        commit: (operations, sequence) => {
+          sequences.push(sequence)
+          const count = (tag: StoreOperation["_tag"]) => operations.filter(({ _tag }) => _tag === tag).length
+          if (count("PutOutgoing") <= count("RemoveOutgoing")) return working.commit(operations, sequence)
+          const reason = new BrokerStorage.StorageFull({ detail: "No space left on the device." })
+          return Effect.fail(new BrokerStorage.StorageError({ reason }))
+        }
+      })
+      yield* Effect.gen(function* () {
+        const bound = yield* port
+        const options = { clientId: "durable", properties: { sessionExpiryInterval: 1_000 } }
+        const durable = yield* RawClient.connect(bound, options)
+        yield* RawClient.subscribe(durable, "q", 1)
+        const publisher = yield* RawClient.connect(bound, { clientId: "publisher" })
+        yield* publisher.send(RawClient.publish("q", "large", 1, false, 1))
+        const { packetId } = yield* durable.expect("Publish")
+        yield* durable.send({ _tag: "PubAck", packetId: packetId!, reasonCode: 0, properties: undefined })
+        assert.isBelow((yield* publisher.expect("PubAck")).reasonCode, 0x80)
+        // The batch came back larger, under the sequence of its end.
+        assert.isAbove(sequences.at(-1)!, sequences.at(-2)!)
       }).pipe(Effect.provide(brokerLayer({ storage })))
     })
   )
