@@ -5,6 +5,7 @@
  * happens on the raw connection, before a byte of it is read. What follows until it is ready is in `Handshakes.ts`.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
@@ -45,6 +46,10 @@ export class Listeners {
   /** Set when the broker closes: nobody is let in any more. */
   closed = false
   private readonly places = new Set<Place>()
+  /** One address is bound at a time: two that start again would fail against each other. */
+  private readonly binding = Semaphore.makeUnsafe(1)
+  /** How often listening was stopped: who binds meanwhile stops too. */
+  private stops = 0
   /** Raw connections whose admission is undecided. */
   private undecided = 0
   private readonly settings: BrokerSettings
@@ -70,6 +75,7 @@ export class Listeners {
   }
 
   stopAccepting(): void {
+    this.stops++
     for (const listener of this.all) this.stop(listener)
   }
 
@@ -83,43 +89,83 @@ export class Listeners {
    */
   start(options: Listener.ListenerOptions): Effect.Effect<Listener.Listener, BrokerError.BrokerError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
+      const { stops } = this
       const scope = yield* Scope.make()
       const place: Place = { options, scope, listener: undefined, former: [], replaced: {} }
-      yield* Effect.addFinalizer((exit) => this.close(place).pipe(Effect.andThen(Scope.close(scope, exit))))
-      return yield* this.open(place, options)
+      this.places.add(place)
+      // Whoever binds this address just now sees first that the place is gone, and lets go of it.
+      const letGo = (exit: Exit.Exit<unknown, unknown>) => this.binding.withPermit(Scope.close(scope, exit))
+      yield* Effect.addFinalizer((exit) => this.close(place).pipe(Effect.andThen(letGo(exit))))
+      return yield* this.binding
+        .withPermit(this.open(place, options, stops))
+        .pipe(Effect.onError(() => Effect.sync(() => this.places.delete(place))))
     })
   }
 
-  /** Listens again wherever that was stopped, on the same port. */
+  /** Listens again wherever that was stopped, on the same port. Fails when that is not possible somewhere. */
   resume(): Effect.Effect<void, BrokerError.BrokerError> {
-    const stopped = Effect.sync(() => [...this.places].filter(({ listener }) => listener?.listening === false))
-    const again = (place: Place) => {
-      const port = place.listener?.localPort
-      return this.open(place, port === undefined ? place.options : { ...place.options, port })
-    }
-    return stopped.pipe(
-      Effect.flatMap((places) => Effect.forEach(places, again, { discard: true })),
-      // Certificates that are being loaded are for the listener that there was.
-      this.replacing.withPermit
+    return Effect.suspend(() => {
+      const { stops } = this
+      const again = (place: Place) => {
+        if (place.listener?.listening !== false || this.stops !== stops || !this.places.has(place)) return Effect.void
+        return this.open(place, { ...place.options, port: place.listener.localPort }, stops).pipe(
+          Effect.catch((error) => (this.places.has(place) ? Effect.fail(error) : Effect.void))
+        )
+      }
+      return Effect.suspend(() => Effect.partition([...this.places], again)).pipe(
+        this.binding.withPermit,
+        // Certificates that are being loaded are for the listener that there was.
+        this.replacing.withPermit,
+        Effect.flatMap(([, [failure]]) => (failure === undefined ? Effect.void : Effect.fail(failure)))
+      )
+    })
+  }
+
+  /** Of an attempt that fails or is interrupted nothing is left in the scope of its place. */
+  private open(
+    place: Place,
+    options: Listener.ListenerOptions,
+    stops: number
+  ): Effect.Effect<Listener.Listener, BrokerError.BrokerError> {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.gen({ self: this }, function* () {
+        const scope = yield* Scope.fork(place.scope)
+        return yield* restore(this.bind(place, options)).pipe(
+          Scope.provide(scope),
+          Effect.flatMap((listener) => this.put(place, listener, stops)),
+          Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+        )
+      })
     )
   }
 
-  private open(
+  private bind(
     place: Place,
     options: Listener.ListenerOptions
-  ): Effect.Effect<Listener.Listener, BrokerError.BrokerError> {
+  ): Effect.Effect<Listener.Listener, BrokerError.BrokerError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       const configured = ListenerDefaults.apply(this.settings.listenerDefaults, options)
       const config = yield* decode(ListenerConfig.withCertificates(configured, place.replaced))
-      const listener = yield* Effect.mapError(this.listen(config, place), BrokerError.of)
+      return yield* Effect.mapError(this.listen(config, place), BrokerError.of)
+    })
+  }
+
+  /** The address is bound; what happened meanwhile holds for it as for the others. */
+  private put(
+    place: Place,
+    listener: Listener.Listener,
+    stops: number
+  ): Effect.Effect<Listener.Listener, BrokerError.BrokerError> {
+    return Effect.suspend(() => {
+      if (this.closed || !this.places.has(place)) return Effect.fail(BrokerError.of(new BrokerError.ShutDown()))
       place.former = listenersOf(place).filter((each) =>
         [...this.turn.drivers].some((driver) => driver.listener === each)
       )
       place.listener = listener
-      this.places.add(place)
       this.tell("ListenerStarted", listener)
-      return listener
-    }).pipe(Scope.provide(place.scope))
+      if (this.stops !== stops) this.stop(listener)
+      return Effect.succeed(listener)
+    })
   }
 
   /** Loads certificates anew; connections stay. Fails, and changes nothing anywhere, when one is not good. */

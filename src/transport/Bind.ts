@@ -49,6 +49,8 @@ const listenOn = (server: Net.Server, config: Config, host: string, ipv6Only: bo
       // An address is an object for everything but pipes, which have no port.
       resume(Effect.succeed(server.address() as Net.AddressInfo))
     })
+    // Interrupted while the name is looked up or the address is bound: it must not listen after that.
+    return Effect.sync(() => server.close())
   })
 
 /** Binds an address of that family only, whatever the name resolves to besides. */
