@@ -11,9 +11,10 @@ import type { Stats } from "../core/CoreState.ts"
 import type { ServerConnection } from "../core/ServerConnection.ts"
 import * as Encodable from "../protocol/Encodable.ts"
 import type { QoS } from "../protocol/Packet.ts"
-import type { Properties } from "../protocol/Property.ts"
-import { ProtocolError } from "../protocol/ProtocolError.ts"
+import type * as Property from "../protocol/Property.ts"
+import { ProtocolError, violation } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
+import * as Topic from "../protocol/Topic.ts"
 import type { ConnectionKey } from "../settings/DocumentedSettings.ts"
 import * as Settings from "../settings/Settings.ts"
 import type { CertificatesOptions, ListenerOptions } from "../transport/Listener.ts"
@@ -22,6 +23,9 @@ import * as BrokerEvent from "./BrokerEvent.ts"
 import type { Parts, Running } from "./RunningBroker.ts"
 import * as SessionTransfer from "./SessionTransfer.ts"
 import * as Snapshot from "./Snapshot.ts"
+
+/** Those that belong to a message; the others of a PUBLISH belong to the connection that it travels on. */
+export type MessageProperties = Omit<Property.Of<"Publish">, "topicAlias" | "subscriptionIdentifiers">
 
 export interface PublishOptions {
   readonly topic: string
@@ -32,7 +36,7 @@ export interface PublishOptions {
   /** Default false. An empty payload with retain removes the retained message. */
   readonly retain?: boolean | undefined
   /** Of MQTT 5.0. */
-  readonly properties?: Properties | undefined
+  readonly properties?: MessageProperties | undefined
 }
 
 export interface RetainedOptions extends Omit<PublishOptions, "retain"> {}
@@ -59,7 +63,7 @@ const open = (running: Running): Effect.Effect<Parts, BrokerError.BrokerError> =
  * Why a message cannot be sent: looked at only where there is something that could be wrong, because the Schema costs
  * more than all the rest of a message.
  */
-const faultOf = ({ payload, properties, qos = 0, topic }: PublishOptions): ProtocolError | undefined => {
+const faultOf = ({ payload, properties, qos = 0, topic }: PublishOptions): BrokerError.BrokerError | undefined => {
   const bytes = bytesOf(payload)
   const isPlain = properties === undefined && bytes instanceof Uint8Array && bytes.length <= LARGE_BYTES
   if (isPlain && typeof topic === "string" && (qos === 0 || qos === 1 || qos === 2)) return undefined
@@ -74,9 +78,18 @@ const faultOf = ({ payload, properties, qos = 0, topic }: PublishOptions): Proto
     packetId,
     properties
   } as const
-  // Topics have errors of their own.
-  const error = Encodable.encodable(packet, 5)
-  return error?.code === 600 ? error : undefined
+  const error = Encodable.encodable(packet, 5) ?? foreignProperty(properties ?? {})
+  if (error === undefined) return undefined
+  const isOfTopic = error.code === 600 || Topic.validateName(topic, Topic.bytesMax) !== undefined
+  return BrokerError.fromProtocol(error, isOfTopic ? topic : (properties?.responseTopic ?? topic))
+}
+
+/** An alias would reach clients that allow none, and identifiers are those of subscriptions. */
+const foreignProperty = (properties: Property.Properties): ProtocolError | undefined => {
+  if (properties.topicAlias !== undefined)
+    return violation("The broker gives topic aliases itself: leave topicAlias out.")
+  if (properties.subscriptionIdentifiers === undefined) return undefined
+  return violation("Subscription identifiers are given by subscribers: leave subscriptionIdentifiers out.")
 }
 
 /** Below this a payload fits into a packet, whatever comes with it. */
@@ -126,14 +139,17 @@ export const inspecting = (running: Running) => ({
   })
 })
 
-const RETAINED_LIMITS = "There are as many retained messages, or as many bytes of them, as are allowed."
+const RETAINED_LIMITS = {
+  retainedMessagesMax: "There are as many retained messages, or levels of their topics, as are allowed.",
+  retainedBytesMax: "There are as many bytes of retained messages as are allowed."
+}
 
 export const messages = (running: Running) => ({
   publish: ({ payload, properties, qos = 0, retain = false, topic }: PublishOptions) =>
     Effect.flatMap(open(running), ({ core, journal, turn }) => {
-      const error =
-        faultOf({ topic, payload, qos, properties }) ??
-        core.publish({ topic, payload: bytesOf(payload), qos, retain, properties }, Date.now())
+      const fault = faultOf({ topic, payload, qos, properties })
+      if (fault !== undefined) return Effect.fail(fault)
+      const error = core.publish({ topic, payload: bytesOf(payload), qos, retain, properties }, Date.now())
       turn.schedule()
       if (error !== undefined) return Effect.fail(BrokerError.fromProtocol(error, topic))
       return qos > 0 || retain ? journal.whenDurable(core.publishedSequence()) : Effect.void
@@ -149,9 +165,9 @@ export const messages = (running: Running) => ({
     }),
   setRetainedMessage: ({ payload, properties, qos = 0, topic }: RetainedOptions) =>
     Effect.flatMap(open(running), ({ core, journal, turn }) => {
-      const outcome =
-        faultOf({ topic, payload, qos, properties }) ??
-        core.setRetained({ topic, payload: bytesOf(payload), qos, retain: true, properties }, Date.now())
+      const fault = faultOf({ topic, payload, qos, properties })
+      if (fault !== undefined) return Effect.fail(fault)
+      const outcome = core.setRetained({ topic, payload: bytesOf(payload), qos, retain: true, properties }, Date.now())
       turn.schedule()
       if (outcome instanceof ProtocolError) return Effect.fail(BrokerError.fromProtocol(outcome, topic))
       if (outcome === "store") {
@@ -159,7 +175,8 @@ export const messages = (running: Running) => ({
         return Effect.fail(BrokerError.of(new BrokerError.StorageRefuses({ detail })))
       }
       if (outcome !== undefined) {
-        return Effect.fail(BrokerError.of(new BrokerError.LimitReached({ limit: outcome, detail: RETAINED_LIMITS })))
+        const detail = RETAINED_LIMITS[outcome]
+        return Effect.fail(BrokerError.of(new BrokerError.LimitReached({ limit: outcome, detail })))
       }
       return journal.whenDurable(core.publishedSequence())
     }),
@@ -192,10 +209,15 @@ export const connections = (running: Running) => ({
     connectionId: ConnectionId.ConnectionId,
     reasonCode: ReasonCode.DisconnectReasonCode = ReasonCode.AdministrativeAction
   ) =>
-    Effect.map(connectionOf(running, connectionId), (connection) => {
+    Effect.flatMap(connectionOf(running, connectionId), (connection) => {
+      if (!ReasonCode.isAllowed("Disconnect", "server", reasonCode)) {
+        const error = violation(`A server does not send the reason code ${String(reasonCode)} in DISCONNECT.`)
+        return Effect.fail(BrokerError.fromProtocol(error, ""))
+      }
       const { core, turn } = running.parts
       core.disconnect(connection, reasonCode, Date.now())
       turn.schedule()
+      return Effect.void
     }),
   interrupt: (connectionId: ConnectionId.ConnectionId) =>
     Effect.map(connectionOf(running, connectionId), (connection) => running.parts.turn.interrupt(connection))

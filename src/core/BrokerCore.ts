@@ -322,15 +322,21 @@ export class BrokerCore {
   }
 
   /** A retained message that nobody is sent: what is wrong with it, or why there is no room for it. */
-  setRetained(parts: Parts, now: number): ProtocolError | "store" | "retainedMessagesMax" | undefined {
+  setRetained(
+    parts: Parts,
+    now: number
+  ): ProtocolError | "store" | "retainedMessagesMax" | "retainedBytesMax" | undefined {
     const { core } = this
     const { payload, properties, qos, topic } = parts
     const error = Topic.validateName(topic, core.config.topicLevelsMax)
     if (error !== undefined) return error
     if (core.journal.refusing) return "store"
-    const message = { topic, payload: payload.slice(), qos, retain: true, properties }
-    const reasonCode = RetainedMessages.set(core, Message.fromParts(message, core.nextMessageId(), undefined, now))
-    return reasonCode === ReasonCode.Success ? undefined : "retainedMessagesMax"
+    const content = { topic, payload: payload.slice(), qos, retain: true, properties }
+    const message = Message.fromParts(content, core.nextMessageId(), undefined, now)
+    const former = core.retained.get(topic)
+    const bytes = core.retainedBytes + message.bytes - (former === undefined ? 0 : RetainedMessages.weightOf(former))
+    if (RetainedMessages.set(core, message) === ReasonCode.Success) return undefined
+    return bytes > core.config.retainedBytesMax ? "retainedBytesMax" : "retainedMessagesMax"
   }
 
   /** Whether there was one. */

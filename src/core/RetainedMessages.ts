@@ -61,7 +61,7 @@ const originOf = (core: CoreState, { publisher }: Message): Origin | undefined =
 }
 
 /** What it counts against `retainedBytesMax`. */
-const weightOf = ({ bytes, origin }: Message): number =>
+export const weightOf = ({ bytes, origin }: Message): number =>
   origin === undefined ? bytes : bytes + origin.clientId.length + origin.userName.length
 
 export const remove = (core: CoreState, topic: string): void => {

@@ -53,6 +53,10 @@ const publishFault = (packet: Publish, version: ProtocolVersion): ProtocolError 
   }
   if (packet.qos === 0 && packet.dup && version > 3)
     return violation("A PUBLISH at QoS 0 is never a duplicate [MQTT-3.3.1-2].")
-  const aliased = version === 5 && packet.properties?.topicAlias !== undefined
+  const { responseTopic, topicAlias } = packet.properties ?? {}
+  const aliased = version === 5 && topicAlias !== undefined
+  if (version === 5 && responseTopic !== undefined && Topic.validateName(responseTopic, Topic.bytesMax) !== undefined) {
+    return new ProtocolError(0x90, "A response topic is a topic name without wildcards [MQTT-3.3.2-14].", 601)
+  }
   return packet.topic === "" && aliased ? undefined : Topic.validateName(packet.topic, Topic.bytesMax)
 }

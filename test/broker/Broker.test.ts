@@ -7,6 +7,8 @@ import * as Stream from "effect/Stream"
 import * as Net from "node:net"
 import * as Broker from "../../src/broker/Broker.ts"
 import * as ConnectionId from "../../src/core/ConnectionId.ts"
+import type { Properties } from "../../src/protocol/Property.ts"
+import * as ReasonCode from "../../src/protocol/ReasonCode.ts"
 import * as RawClient from "./RawClient.ts"
 import { brokerLayer, collect, port } from "./support.ts"
 
@@ -178,6 +180,28 @@ describe("Broker: in-process messages", () => {
     }).pipe(Effect.provide(brokerLayer()))
   )
 
+  it.live("what no message may carry is refused, published or retained", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const client = yield* RawClient.connect(yield* port)
+      yield* RawClient.subscribe(client, "#")
+      const wrong: ReadonlyArray<readonly [Properties, number, string]> = [
+        [{ responseTopic: "reply/#" }, 601, '"reply/#"'],
+        [{ topicAlias: 5 }, 600, "topicAlias"],
+        [{ subscriptionIdentifiers: [9] }, 600, "subscriptionIdentifiers"]
+      ]
+      for (const [properties, code, said] of wrong) {
+        for (const give of [broker.publish, broker.setRetainedMessage]) {
+          const error = yield* Effect.flip(give({ topic: "t", payload: "x", properties }))
+          assert.strictEqual(error.code, code)
+          assert.include(error.message, said)
+        }
+      }
+      assert.deepStrictEqual(yield* broker.retainedMessages, [])
+      yield* RawClient.ping(client) // nothing came before its answer
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
   it.live("a subscription ends with its stream", () =>
     Effect.gen(function* () {
       const broker = yield* Broker.Broker
@@ -221,6 +245,21 @@ describe("Broker: connections", () => {
       assert.deepInclude(event, { connectionId: connection!.connectionId, clientId: "test" })
       const error = yield* Effect.flip(broker.disconnect(ConnectionId.fromText("none")))
       assert.strictEqual(error.reason._tag, "NotConnected")
+    }).pipe(Effect.provide(brokerLayer()))
+  )
+
+  it.live("disconnect with a code that no server sends is error 600, and the client stays", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const client = yield* RawClient.connect(yield* port)
+      const [connection] = yield* broker.connections
+      for (const code of [0x42, ReasonCode.DisconnectWithWill]) {
+        // The cast: a program without types may give any number.
+        const wrong = code as ReasonCode.DisconnectReasonCode
+        const error = yield* Effect.flip(broker.disconnect(connection!.connectionId, wrong))
+        assert.deepStrictEqual([error.code, error.reason._tag], [600, "ProtocolViolation"])
+      }
+      yield* RawClient.ping(client)
     }).pipe(Effect.provide(brokerLayer()))
   )
 

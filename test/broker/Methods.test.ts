@@ -198,6 +198,19 @@ describe("retained messages", () => {
   })
 })
 
+describe("retainedBytesMax", () => {
+  it.live("is the limit that a retained message is refused by when there is room for its number", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const payload = Buffer.alloc(1_500)
+      yield* broker.setRetainedMessage({ topic: "a", payload })
+      yield* broker.setRetainedMessage({ topic: "a", payload }) // in its own place
+      const { reason } = yield* Effect.flip(broker.setRetainedMessage({ topic: "b", payload }))
+      assert.deepInclude(reason, { _tag: "LimitReached", limit: "retainedBytesMax" })
+    }).pipe(Effect.provide(brokerLayer({ settings: { retainedBytesMax: 2_000 } })))
+  )
+})
+
 describe("reset", () => {
   it.live("shuts down and begins anew: no listeners, settings at their defaults, stored sessions still there", () => {
     const store = new MemoryStorage.MemoryStore()

@@ -200,6 +200,8 @@ describe("encodable", () => {
     ],
     ["a password without a user name", { ...connect, protocolVersion: 4, password: new Uint8Array(1) }, 4],
     ["a long user property", { ...publish, properties: { userProperties: [["k", "v".repeat(65_536)]] } }, 5],
+    ["a wildcard in a response topic", { ...publish, properties: { responseTopic: "reply/#" } }, 5],
+    ["an empty response topic", { ...publish, properties: { responseTopic: "" } }, 5],
     ["topic alias 0", { ...publish, properties: { topicAlias: 0 } }, 5],
     ["subscription identifier 268,435,456", { ...publish, properties: { subscriptionIdentifiers: [268_435_456] } }, 5],
     ["a reason code of another packet", { _tag: "PubAck", packetId: 1, reasonCode: 0x92 }, 5],
