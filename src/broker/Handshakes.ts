@@ -53,14 +53,14 @@ export class Handshakes {
     this.turn.schedule()
   }
 
-  authenticate(certificate: Listener.ClientCertificate, decide: (accepted: boolean) => void): void {
+  authenticate(certificate: Listener.ClientCertificate, decide: (accepted: boolean) => void): Listener.OpenQuestion {
     const ask = this.hooks.sslClientAuthentication
     if (ask === undefined) {
       decide(certificate.accept)
-      return
+      return undefined
     }
-    const put = (): void => {
-      this.runner.run(
+    const put = (): (() => void) | undefined => {
+      const close = this.runner.run(
         () => ask(certificate),
         Date.now(),
         (answer) => {
@@ -71,10 +71,23 @@ export class Handshakes {
       )
       // The runner's deadline may be the next one now.
       this.turn.schedule()
+      return close
+    }
+    if (!this.hub.wants("SSLStatus")) {
+      const close = put()
+      return close === undefined ? undefined : { close }
     }
     // Who listens to the handshake hears how it went before this is asked.
-    if (this.hub.wants("SSLStatus")) setImmediate(put)
-    else put()
+    let close: (() => void) | undefined
+    const immediate = setImmediate(() => {
+      close = put()
+    })
+    return {
+      close: () => {
+        clearImmediate(immediate)
+        close?.()
+      }
+    }
   }
 
   private reportNoDecision(connectionId: string, failure: string): void {

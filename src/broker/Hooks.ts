@@ -3,8 +3,9 @@
  *
  * Owns the port. Each hook is an effect that decides; one that is not given allows everything and costs nothing. A
  * hook that fails, dies, takes longer than `hookTimeoutSeconds` or answers nonsense refuses: the broker fails closed,
- * and reports it as an Error event; one whose client has gone is interrupted. Hooks get what they need from the scope
- * they are made in.
+ * and reports it as an Error event; one whose client has gone is interrupted. ConnectionRequest cannot be: of a
+ * connection that is not read its end is not seen either, so that it takes its place of `handshakesMax` until the hook
+ * has answered. Hooks get what they need from the scope they are made in.
  *
  * Names come as clients sent them: a client id or user name may have `#`, `+` or `/` in it, so a topic filter that is
  * made of one must be looked at before it is trusted.
@@ -17,7 +18,10 @@ import type { QoS } from "../protocol/Packet.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { ClientCertificate, Peer } from "../transport/Listener.ts"
 
-/** A raw connection, before a byte of it is read. */
+/**
+ * A raw connection, before a byte of it is read. Its client may have gone: answer soon, or what many of them leave
+ * behind fills `handshakesMax`.
+ */
 export interface ConnectionRequest extends Peer {}
 
 /**

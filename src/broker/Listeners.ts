@@ -274,26 +274,37 @@ export class Listeners {
     }
   }
 
-  private admit(peer: Listener.Peer, decide: (accepted: boolean) => void): void {
+  private admit(peer: Listener.Peer, decide: (accepted: boolean) => void): Listener.OpenQuestion {
     const refusal = this.refusal()
     const ask = this.hooks.connectionRequest
-    if (refusal !== undefined) this.refuse(peer, refusal, decide)
-    else if (ask === undefined) decide(true)
-    else {
-      this.undecided++
-      const { localHost, localPort, protocol, remoteHost, remotePort } = peer
-      const request = { remoteHost, remotePort, localHost, localPort, protocol }
-      this.runner.run(
-        () => ask(request),
-        Date.now(),
-        (outcome) => {
-          this.undecided--
-          if (this.allows(yesOrNo(outcome))) decide(true)
-          else this.refuse(peer, "hook", decide)
-        }
-      )
-      // The runner's deadline may be the next one now.
-      this.turn.schedule()
+    if (refusal !== undefined) {
+      this.refuse(peer, refusal, decide)
+      return undefined
+    }
+    if (ask === undefined) {
+      decide(true)
+      return undefined
+    }
+    this.undecided++
+    const { localHost, localPort, protocol, remoteHost, remotePort } = peer
+    const request = { remoteHost, remotePort, localHost, localPort, protocol }
+    const interrupt = this.runner.run(
+      () => ask(request),
+      Date.now(),
+      (outcome) => {
+        this.undecided--
+        if (this.allows(peer, yesOrNo(outcome))) decide(true)
+        else this.refuse(peer, "hook", decide)
+      }
+    )
+    // The runner's deadline may be the next one now.
+    this.turn.schedule()
+    if (interrupt === undefined) return undefined
+    return {
+      close: () => {
+        this.undecided--
+        interrupt()
+      }
     }
   }
 
@@ -305,13 +316,14 @@ export class Listeners {
     return preparing >= handshakesMax ? "handshakes-max" : undefined
   }
 
-  private allows(outcome: Outcome<boolean>): boolean {
+  private allows({ remoteHost, remotePort }: Listener.Peer, outcome: Outcome<boolean>): boolean {
     if ("decision" in outcome) return outcome.decision
+    const who = `${remoteHost} port ${remotePort}`
     this.hub.publish({
       _tag: "Error",
       connectionId: "",
       errorCode: NO_DECISION,
-      description: `The ConnectionRequest hook gave no decision, so the connection is refused: ${outcome.failure}`
+      description: `The ConnectionRequest hook gave no decision, so ${who} is refused: ${outcome.failure}`
     })
     return false
   }

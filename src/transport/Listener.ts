@@ -106,9 +106,12 @@ export interface HandshakeFailure {
   readonly description: string
 }
 
+/** A question that is open. Closing it says that nobody wants the answer any more: it is not given then. */
+export type OpenQuestion = { readonly close: () => void } | undefined
+
 export interface ListenerHandler {
   /** Decides about a raw connection of which nothing has been read; `decide` is called once, now or later. */
-  admit(peer: Peer, decide: (accepted: boolean) => void): void
+  admit(peer: Peer, decide: (accepted: boolean) => void): OpenQuestion
   /** An admitted connection, paused: set its sink and resume it. */
   accepted(connection: TransportConnection): void
   /** A connection could not be accepted (out of file descriptors, for one); the listener goes on. */
@@ -123,7 +126,7 @@ export interface ListenerHandler {
   /** How a handshake goes, in words. */
   progress(connectionId: string, message: () => string): void
   /** Decides about a client's certificate; `decide` is called once, now or later. */
-  authenticate(certificate: ClientCertificate, decide: (accepted: boolean) => void): void
+  authenticate(certificate: ClientCertificate, decide: (accepted: boolean) => void): OpenQuestion
   /** A handshake is over: `accepted` comes next, or there was a failure, or (neither) it counts as never begun. */
   prepared(connectionId: string, failure: HandshakeFailure | undefined): void
   /** A connection without a valid PROXY protocol header was closed. */

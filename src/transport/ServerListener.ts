@@ -13,7 +13,7 @@ import * as Net from "node:net"
 import * as Bind from "./Bind.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import * as ListenError from "./ListenError.ts"
-import type { Listener, ListenerHandler, Protocol } from "./Listener.ts"
+import type { Listener, ListenerHandler, OpenQuestion, Protocol } from "./Listener.ts"
 import type { ListenerConfig } from "./ListenerConfig.ts"
 
 /** A connection that says when it is gone. */
@@ -69,6 +69,20 @@ export abstract class ServerListener implements Listener {
 
   /** A raw connection, paused: nobody has been asked about it. */
   protected abstract connected(socket: Net.Socket): void
+
+  /** Asks about a connection until its socket closes. A paused one only closes by us: its client's end is not seen. */
+  protected ask(
+    socket: Net.Socket,
+    question: (decide: (accepted: boolean) => void) => OpenQuestion,
+    decided: (accepted: boolean) => void
+  ): void {
+    let open: OpenQuestion
+    open = question((accepted) => {
+      if (open !== undefined) socket.removeListener("close", open.close)
+      decided(accepted)
+    })
+    if (open !== undefined) socket.once("close", open.close)
+  }
 
   /** It belongs to this listener until it is gone. */
   protected keep(connection: OwnConnection): void {

@@ -164,12 +164,16 @@ class StagedListener extends ServerListener implements Stages {
   }
 
   private admit(arrival: Arrival): void {
-    this.handler.admit(arrival.peer, (accepted) => {
-      // It may have gone while the question was open, or the listener closed.
-      if (!arrival.isOpen) return
-      if (accepted) this.prepare(arrival)
-      else arrival.raw.destroy()
-    })
+    this.ask(
+      arrival.raw,
+      (decide) => this.handler.admit(arrival.peer, decide),
+      (accepted) => {
+        // It may have gone while the question was open, or the listener closed.
+        if (!arrival.isOpen) return
+        if (accepted) this.prepare(arrival)
+        else arrival.raw.destroy()
+      }
+    )
   }
 
   private prepare(arrival: Arrival): void {
@@ -208,15 +212,19 @@ class StagedListener extends ServerListener implements Stages {
     this.hold(arrival)
     const { certSubject, status } = presented
     this.progress(arrival, () => `Client certificate ${certSubject === "" ? "" : `of ${certSubject} `}(${status})`)
-    this.handler.authenticate(presented, (accepted) => {
-      if (!arrival.isOpen) return
-      if (accepted) {
-        const fault = this.tlsStage!.identify(arrival)
-        if (fault === undefined) proceed()
-        else this.fail(arrival, { code: 280, description: fault })
-      } else if (certSubject === "") this.fail(arrival, { code: 281, description: `Client certificate: ${status}` })
-      else this.fail(arrival, { code: 280, description: `The client certificate was not accepted (${status})` })
-    })
+    this.ask(
+      arrival.raw,
+      (decide) => this.handler.authenticate(presented, decide),
+      (accepted) => {
+        if (!arrival.isOpen) return
+        if (accepted) {
+          const fault = this.tlsStage!.identify(arrival)
+          if (fault === undefined) proceed()
+          else this.fail(arrival, { code: 280, description: fault })
+        } else if (certSubject === "") this.fail(arrival, { code: 281, description: `Client certificate: ${status}` })
+        else this.fail(arrival, { code: 280, description: `The client certificate was not accepted (${status})` })
+      }
+    )
   }
 
   private upgrade(arrival: Arrival): void {

@@ -24,12 +24,16 @@ class TcpListener extends ServerListener {
   protected connected(socket: Net.Socket): void {
     const connection = new TcpConnection(socket, { ...peerOf(socket, 0), tcpKeepAlive: this.tcpKeepAlive })
     this.keep(connection)
-    this.handler.admit(connection, (accepted) => {
-      // It may have gone while the question was open, or the listener closed.
-      if (!connection.isOpen) return
-      if (accepted) this.handler.accepted(connection)
-      else connection.destroy()
-    })
+    this.ask(
+      socket,
+      (decide) => this.handler.admit(connection, decide),
+      (accepted) => {
+        // It may have gone while the question was open, or the listener closed.
+        if (!connection.isOpen) return
+        if (accepted) this.handler.accepted(connection)
+        else connection.destroy()
+      }
+    )
   }
 }
 

@@ -7,6 +7,7 @@ import * as Broker from "../../src/broker/Broker.ts"
 import * as Hooks from "../../src/broker/Hooks.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import * as RawClient from "./RawClient.ts"
+import * as TestHandler from "../transport/TestHandler.ts"
 import { brokerLayer, collect, port } from "./support.ts"
 
 const refused = Effect.fnUntraced(function* (bound: number, options: Parameters<typeof RawClient.connectPacket>[0]) {
@@ -177,8 +178,39 @@ describe("Hooks", () => {
       const broker = yield* Broker.Broker
       const errors = yield* collect(broker.eventsOf("Error"), 1)
       const client = yield* RawClient.open(yield* port)
+      const { localPort } = client.socket
       yield* client.ended
-      assert.include((yield* Fiber.join(errors))[0]!.description, "ConnectionRequest hook gave no decision")
+      const { description } = (yield* Fiber.join(errors))[0]!
+      assert.include(description, "ConnectionRequest hook gave no decision")
+      assert.include(description, `127.0.0.1 port ${localPort}`)
     }).pipe(Effect.provide(brokerLayer({ hooks: { connectionRequest: () => Effect.fail("down") } })))
   )
+
+  it.live("a connectionRequest about a connection that is closed is interrupted, and its place is free", () => {
+    const interrupted = Deferred.makeUnsafe<void>()
+    const asked = Deferred.makeUnsafe<void>()
+    const slow = Effect.andThen(Deferred.succeed(asked, undefined), Effect.never).pipe(
+      Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
+    )
+    let bound = 0
+    const connectionRequest = ({ localPort }: Hooks.ConnectionRequest) =>
+      localPort === bound ? Effect.succeed(true) : slow
+    return Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      bound = yield* port
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { localPort } = yield* broker.addListener({ port: 0 })
+          yield* TestHandler.dial(localPort)
+          yield* Deferred.await(asked)
+        })
+      )
+      yield* Deferred.await(interrupted)
+      yield* RawClient.connect(bound)
+    }).pipe(
+      Effect.provide(
+        brokerLayer({ hooks: { connectionRequest }, settings: { handshakesMax: 1, hookTimeoutSeconds: 600 } })
+      )
+    )
+  })
 })

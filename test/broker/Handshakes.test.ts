@@ -2,6 +2,7 @@
  * What a broker tells and asks while connections are still being prepared, by TLS and WebSocket clients that are real.
  */
 import { afterAll, assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
@@ -150,6 +151,38 @@ describe("Broker: handshakes", () => {
           })
         )
       )
+    )
+  }
+
+  for (const listening of [false, true]) {
+    it.live(
+      `the hook is interrupted when its client goes${listening ? ", also while the handshake is told" : ""}`,
+      () => {
+        const asked = Deferred.makeUnsafe<void>()
+        const interrupted = Deferred.makeUnsafe<void>()
+        const sslClientAuthentication = () =>
+          Effect.andThen(Deferred.succeed(asked, undefined), Effect.never).pipe(
+            Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
+          )
+        return Effect.gen(function* () {
+          const broker = yield* Broker.Broker
+          if (listening)
+            yield* Effect.forkScoped(Stream.runDrain(broker.eventsOf("SSLStatus")), { startImmediately: true })
+          const failures = yield* collect(broker.eventsOf("Connected"), 1)
+          const socket = yield* dialTls(yield* port, certificate)
+          yield* Deferred.await(asked)
+          socket.destroy()
+          yield* Deferred.await(interrupted)
+          assert.strictEqual((yield* Fiber.join(failures))[0]!.statusCode, 276)
+        }).pipe(
+          Effect.provide(
+            brokerLayer({
+              hooks: { sslClientAuthentication },
+              settings: { listeners: tls(asking), hookTimeoutSeconds: 600 }
+            })
+          )
+        )
+      }
     )
   }
 

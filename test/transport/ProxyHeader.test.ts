@@ -77,6 +77,7 @@ describe("PROXY protocol on a listener", () => {
         admit: (peer, decide) => {
           asked.push(peer)
           decide(true)
+          return undefined
         }
       })
       const listener = yield* TestHandler.listen(trusting, test)

@@ -86,7 +86,10 @@ describe("TcpListener", () => {
       const asked = yield* Deferred.make<(accepted: boolean) => void>()
       let accepted = 0
       const { handler } = yield* TestHandler.make({
-        admit: (_peer, decide) => Deferred.doneUnsafe(asked, Effect.succeed(decide)),
+        admit: (_peer, decide) => {
+          Deferred.doneUnsafe(asked, Effect.succeed(decide))
+          return undefined
+        },
         accepted: () => accepted++
       })
       const listener = yield* TcpListener.make(config(), handler)

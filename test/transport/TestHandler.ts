@@ -37,6 +37,7 @@ export const make: (overrides?: Partial<Listener.ListenerHandler>) => Effect.Eff
       admit: (_peer, decide) => {
         log.push("admit")
         decide(true)
+        return undefined
       },
       accepted: (connection) => {
         log.push("accepted")
@@ -55,6 +56,7 @@ export const make: (overrides?: Partial<Listener.ListenerHandler>) => Effect.Eff
         log.push("authenticate")
         certificates.push(certificate)
         decide(certificate.accept)
+        return undefined
       },
       prepared: (id, failure) => {
         underway.delete(id)

@@ -434,7 +434,10 @@ describe("TlsListener: client certificates", () => {
     Effect.gen(function* () {
       const decisions = yield* Queue.unbounded<(accepted: boolean) => void>()
       const test = yield* TestHandler.make({
-        authenticate: (_certificate, decide) => Queue.offerUnsafe(decisions, decide)
+        authenticate: (_certificate, decide) => {
+          Queue.offerUnsafe(decisions, decide)
+          return undefined
+        }
       })
       const listener = yield* listen(test, { ...asking, handshakeTimeoutSeconds: 1 })
       yield* connect(listener.localPort, withCertificate(stranger))
