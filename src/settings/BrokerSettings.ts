@@ -23,7 +23,10 @@ export interface BrokerSettings extends CoreConfig.CoreConfig {
   readonly hookTimeoutSeconds: number
   /** Seconds for goodbyes, outboxes and the store when the broker closes; what is left is cut off. */
   readonly shutdownTimeoutSeconds: number
-  /** Longest session JSON that is written or read, in characters. */
+  /**
+   * Longest session JSON that is written or read, in characters. A hundred and sixtieth of it, or 400,000, is how many
+   * messages, subscriptions and user properties it may have: reading holds up the broker.
+   */
   readonly sessionJsonCharactersMax: number
   /** Which Log events there are: 0 none, 1 informational, 2 those of sessions too, 3 every packet too. */
   readonly logLevel: number

@@ -2,9 +2,10 @@
  * Text to JSON values, for documents of a small shape that come from outside.
  *
  * Reads JSON, and besides it what the manual's sample has: `//` comments, and a comma after a last field or element.
- * Owns what no parser refuses: nesting, objects of countless fields, and a field that is there twice, of which a parser
- * keeps one without a word. Looked for before the text is parsed, because a nest of a hundred million brackets costs
- * gigabytes by then. No fault shows what the text holds besides the names of its fields.
+ * Owns what no parser refuses: nesting, countless values, objects of countless fields, and a field that is there twice,
+ * of which a parser keeps one without a word. Looked for in one pass before the text is parsed, because twenty million
+ * empty lists cost a parser half a minute and gigabytes. No fault shows what the text holds besides the names of its
+ * fields.
  */
 import * as Result from "effect/Result"
 
@@ -19,17 +20,31 @@ export interface Fault {
 const DEPTH_MAX = 16
 /** More than any object has that is read here. */
 const FIELDS_MAX = 64
+/** Objects and lists, and what is left out between values: each of them costs a parser a microsecond. */
+export const NESTS_MAX = 400_000
+/** Commas for each of them: what is between two commas costs a tenth of that. */
+const VALUES_PER_NEST = 5
 
 const QUOTE = 0x22
 const SLASH = 0x2f
 const COMMA = 0x2c
 const COLON = 0x3a
 const BACKSLASH = 0x5c
+const SPACE = 0x20
+const OPEN_OBJECT = 0x7b
+const CLOSE_OBJECT = 0x7d
+const OPEN_ARRAY = 0x5b
+const CLOSE_ARRAY = 0x5d
 
-/** An object or an array that is open where the scan is. */
+/** In place of a comma's index: a value must come, and no comma; or something else than a string. */
+const NO_VALUE = -2
+const STRING = -3
+
+/** An object or an array that is open where the scan is; one object for all that are as deep. */
 interface Level {
-  /** The fields so far, or undefined in an array. */
-  readonly names: Set<string> | undefined
+  /** The fields so far. */
+  readonly names: Set<string>
+  isObject: boolean
   /** The field or the index that the scan is in. */
   at: string | number
 }
@@ -45,8 +60,6 @@ export const describePath = (path: ReadonlyArray<PropertyKey>): string =>
     )
     .join("")
 
-const pathOf = (open: ReadonlyArray<Level>): string => describePath(open.map(({ at }) => at))
-
 /** The index behind the string that begins at `at`. */
 const endOfString = (text: string, at: number): number => {
   let end = at + 1
@@ -58,9 +71,7 @@ const endOfString = (text: string, at: number): number => {
   return text.length
 }
 
-/** The index of the line's end behind a comment, where one begins; else `at` itself. */
-const endOfComment = (text: string, at: number): number => {
-  if (text.charCodeAt(at) !== SLASH || text.charCodeAt(at + 1) !== SLASH) return at
+const endOfLine = (text: string, at: number): number => {
   const end = text.indexOf("\n", at)
   return end === -1 ? text.length : end
 }
@@ -75,90 +86,129 @@ const parseStrictly = (text: string): Result.Result<unknown, undefined> =>
 const nameOf = (quoted: string): string =>
   quoted.includes("\\") ? String(Result.getOrElse(parseStrictly(quoted), () => quoted)) : quoted.slice(1, -1)
 
-/** What begins a field: the level's place moves to it. */
-const enterField = (open: ReadonlyArray<Level>, quoted: string): Fault | undefined => {
-  const level = open.at(-1)
-  if (level?.names === undefined) return undefined // not JSON, which the parser says
-  const name = nameOf(quoted)
-  level.at = name
-  if (level.names.has(name)) return { path: pathOf(open), detail: "The field is there twice." }
-  if (level.names.size === FIELDS_MAX) {
-    return { path: pathOf(open.slice(0, -1)), detail: `An object has at most ${FIELDS_MAX} fields.` }
-  }
-  level.names.add(name)
-  return undefined
+const stateBehind = (code: number): number => {
+  if (code === QUOTE) return STRING
+  return code === COLON || code === OPEN_OBJECT || code === OPEN_ARRAY ? NO_VALUE : -1
 }
 
-const shapeFault = (text: string): Fault | undefined => {
-  const open: Array<Level> = []
-  let string = [0, 0] as readonly [from: number, to: number]
-  let at = 0
-  while (at < text.length) {
-    const code = text.charCodeAt(at)
-    if (code === QUOTE) {
-      const end = endOfString(text, at)
-      string = [at, end]
-      at = end
-      continue
-    }
-    const behind = endOfComment(text, at)
-    if (behind > at) {
-      at = behind
-      continue
-    }
-    if (code === COLON) {
-      const fault = enterField(open, text.slice(...string))
-      if (fault !== undefined) return fault
-    } else if (code === COMMA) {
-      const level = open.at(-1)
-      if (typeof level?.at === "number") level.at++
-    } else if (text[at] === "{" || text[at] === "[") {
-      if (open.length === DEPTH_MAX) return { path: pathOf(open), detail: `More than ${DEPTH_MAX} levels deep.` }
-      open.push(text[at] === "{" ? { names: new Set(), at: "" } : { names: undefined, at: 0 })
-    } else if (text[at] === "}" || text[at] === "]") open.pop()
-    at++
-  }
-  return undefined
-}
+/** One pass over a text: what is wrong with its shape, and what is not JSON in it and is left out. */
+class Scan {
+  /** Where something is left out: from, to, from, to. */
+  readonly cuts: Array<number> = []
+  private readonly text: string
+  private readonly levels: Array<Level> = []
+  private depth = 0
+  private nests = 0
+  private values = 0
+  private readonly nestsMax: number
 
-const withoutComments = (text: string): string => {
-  let kept = ""
-  let from = 0
-  let at = 0
-  while (at < text.length) {
-    if (text.charCodeAt(at) === QUOTE) at = endOfString(text, at)
-    else {
-      const behind = endOfComment(text, at)
-      if (behind > at) {
-        kept += text.slice(from, at)
-        at = from = behind
-      } else at++
-    }
+  constructor(text: string, nestsMax: number) {
+    this.text = text
+    this.nestsMax = nestsMax
   }
-  return kept + text.slice(from)
-}
 
-/** Without the comma behind a last field or element. */
-const withoutLastCommas = (text: string): string => {
-  let kept = ""
-  let from = 0
-  let comma = -1
-  let at = 0
-  let previous = ""
-  while (at < text.length) {
-    const character = text[at]!
-    const end = character === '"' ? endOfString(text, at) : at + 1
-    if (character > " ") {
-      if ((character === "}" || character === "]") && comma >= 0) {
-        kept += text.slice(from, comma)
-        from = comma + 1
+  /** What is wrong with the shape of the text. */
+  run(): Fault | undefined {
+    const { text } = this
+    let from = 0
+    let to = 0
+    /** Where there is a comma with no value behind it yet; below 0: there is none. */
+    let comma = -1
+    let fault: Fault | undefined
+    for (let at = 0; at < text.length && fault === undefined; ) {
+      const code = text.charCodeAt(at)
+      const begin = at++
+      if (code <= SPACE) continue
+      if (code === SLASH && text.charCodeAt(at) === SLASH) {
+        at = endOfLine(text, at)
+        fault = this.cut(begin, at)
+        continue
       }
-      comma = character === "," && !"[{,:".includes(previous) ? at : -1
-      previous = character
+      if (code === CLOSE_OBJECT || code === CLOSE_ARRAY) {
+        // Behind the last value: commas without one before them are left to the parser.
+        if (comma >= 0) fault = this.cut(comma, comma + 1)
+        if (this.depth > 0) this.depth--
+      } else if (code === QUOTE) {
+        if (comma === STRING) return NOT_JSON
+        at = endOfString(text, begin)
+        from = begin
+        to = at
+      } else if (code === COLON) fault = this.field(from, to)
+      else if (code === OPEN_OBJECT || code === OPEN_ARRAY) fault = this.open(code === OPEN_OBJECT)
+      if (code !== COMMA) comma = stateBehind(code)
+      else if (comma >= 0 || comma === NO_VALUE) return NOT_JSON
+      else {
+        comma = begin
+        fault = this.next()
+      }
     }
-    at = end
+    return fault
   }
-  return kept + text.slice(from)
+
+  private pathOf(depth: number): string {
+    return describePath(this.levels.slice(0, depth).map(({ at }) => at))
+  }
+
+  private cut(from: number, to: number): Fault | undefined {
+    // In the order of the text: a comma is noticed behind the comments that follow it.
+    let at = this.cuts.length
+    while (at > 0 && this.cuts[at - 2]! > from) at -= 2
+    this.cuts.splice(at, 0, from, to)
+    return this.count()
+  }
+
+  private count(): Fault | undefined {
+    const { nestsMax } = this
+    return ++this.nests > nestsMax
+      ? { path: "", detail: `More than ${nestsMax} objects, lists and comments.` }
+      : undefined
+  }
+
+  private open(isObject: boolean): Fault | undefined {
+    if (this.depth === DEPTH_MAX) return { path: this.pathOf(DEPTH_MAX), detail: `More than ${DEPTH_MAX} levels deep.` }
+    const at = isObject ? "" : 0
+    const level = this.levels[this.depth]
+    if (level === undefined) this.levels.push({ names: new Set(), isObject, at })
+    else {
+      if (level.names.size > 0) level.names.clear()
+      level.isObject = isObject
+      level.at = at
+    }
+    this.depth++
+    return this.count()
+  }
+
+  private next(): Fault | undefined {
+    const level = this.levels[this.depth - 1]
+    if (typeof level?.at === "number") level.at++
+    const valuesMax = this.nestsMax * VALUES_PER_NEST
+    return ++this.values > valuesMax ? { path: "", detail: `More than ${valuesMax} values.` } : undefined
+  }
+
+  /** What begins a field: the level's place moves to it. */
+  private field(from: number, to: number): Fault | undefined {
+    const level = this.levels[this.depth - 1]
+    if (!level?.isObject) return undefined // not JSON, which the parser says
+    const name = nameOf(this.text.slice(from, to))
+    level.at = name
+    if (level.names.has(name)) return { path: this.pathOf(this.depth), detail: "The field is there twice." }
+    if (level.names.size === FIELDS_MAX) {
+      return { path: this.pathOf(this.depth - 1), detail: `An object has at most ${FIELDS_MAX} fields.` }
+    }
+    level.names.add(name)
+    return undefined
+  }
+}
+
+const without = (text: string, cuts: ReadonlyArray<number>): string => {
+  if (cuts.length === 0) return text
+  const kept: Array<string> = []
+  let from = 0
+  for (let at = 0; at < cuts.length; at += 2) {
+    kept.push(text.slice(from, cuts[at]))
+    from = cuts[at + 1]!
+  }
+  return kept.join("") + text.slice(from)
 }
 
 const NOT_JSON: Fault = {
@@ -167,10 +217,9 @@ const NOT_JSON: Fault = {
 }
 
 /** The value that the text stands for. Takes time in proportion to its length; how long it may be is the caller's. */
-export const parse = (text: string): Result.Result<unknown, Fault> => {
-  const fault = shapeFault(text)
+export const parse = (text: string, nestsMax: number = NESTS_MAX): Result.Result<unknown, Fault> => {
+  const scan = new Scan(text, nestsMax)
+  const fault = scan.run()
   if (fault !== undefined) return Result.fail(fault)
-  const strict = parseStrictly(text)
-  const parsed = Result.isSuccess(strict) ? strict : parseStrictly(withoutLastCommas(withoutComments(text)))
-  return Result.mapError(parsed, () => NOT_JSON)
+  return Result.mapError(parseStrictly(without(text, scan.cuts)), () => NOT_JSON)
 }

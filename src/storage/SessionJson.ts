@@ -430,6 +430,28 @@ const encodeDocument = Schema.encodeEffect(SessionJson)
 export const tooLong = (charactersMax: number): InvalidSessionJson =>
   fault("", `The document has more than ${charactersMax} characters (sessionJsonCharactersMax).`)
 
+/** A session of messages without payloads has one in a hundred characters, and most have fewer. */
+const CHARACTERS_PER_NEST = 160
+
+/** Most objects and lists of a document: with the default length it takes less than a second, whatever is in it. */
+const nestsMaxOf = ({ charactersMax }: Pick<Limits, "charactersMax">): number =>
+  Math.max(JsonText.NESTS_MAX, Math.floor(charactersMax / CHARACTERS_PER_NEST))
+
+const tooRich = (nestsMax: number): InvalidSessionJson =>
+  fault(
+    "",
+    `The session has more than ${nestsMax} messages, subscriptions and user properties. Raise sessionJsonCharactersMax.`
+  )
+
+/** At least as many objects and lists as the document of a session has. */
+const partsOf = ({ incoming, outgoing, subscriptions, will }: SessionImage): number => {
+  let parts = 8 + subscriptions.length
+  for (const { properties } of [...incoming, ...outgoing, ...(will === undefined ? [] : [will])]) {
+    parts += properties === undefined ? 1 : 4 + (properties.userProperties?.length ?? 0)
+  }
+  return parts
+}
+
 /** Reads a document. The whole of it is good, or nothing is. Takes time in proportion to its length. */
 export const decode: (
   text: string,
@@ -437,7 +459,7 @@ export const decode: (
   now: number
 ) => Effect.Effect<SessionImage, InvalidSessionJson | TooMany> = Effect.fnUntraced(function* (text, limits, now) {
   if (text.length > limits.charactersMax) return yield* tooLong(limits.charactersMax)
-  const parsed = JsonText.parse(text)
+  const parsed = JsonText.parse(text, nestsMaxOf(limits))
   if (Result.isFailure(parsed)) return yield* fault(parsed.failure.path, parsed.failure.detail)
   const excess = excessOf(parsed.success, limits)
   if (excess !== undefined) return yield* excess
@@ -453,6 +475,8 @@ export const encode: (
   image: SessionImage,
   limits: Pick<Limits, "charactersMax">
 ) => Effect.Effect<string, InvalidSessionJson> = Effect.fnUntraced(function* (image, { charactersMax }) {
+  const nestsMax = nestsMaxOf({ charactersMax })
+  if (partsOf(image) > nestsMax) return yield* tooRich(nestsMax)
   // Looked at before it is made: a string has a limit too.
   const payloads = [...image.incoming, ...image.outgoing].reduce((sum, { payload }) => sum + 2 * payload.length, 0)
   const text =

@@ -22,7 +22,10 @@ describe("a text", () => {
     ['{"a":1, // one\n"b":[2,], //two\n}// end', { a: 1, b: [2] }],
     ['// "{[\n[1]', [1]],
     ['["//x",",]"]', ["//x", ",]"]],
-    ['{"a":"\\\\",// x\n}', { a: "\\" }]
+    ['{"a":"\\\\",// x\n}', { a: "\\" }],
+    ["[1,//,\n//]\n]", [1]],
+    ["[[1,//\n],[2,],]//", [[1], [2]]],
+    ['["\\"",]', ['"']]
   ] as const) {
     it(`${JSON.stringify(text)} is read without its comments and last commas`, () =>
       assert.deepStrictEqual(read(text), value))
@@ -39,6 +42,9 @@ describe("a text", () => {
     "[,1]",
     "{,}",
     "[1]]",
+    '["a""b"]',
+    '{"a":,}',
+    "[1,//\n,]",
     "[1",
     "]",
     '"',
@@ -82,6 +88,9 @@ describe("a shape that no document has", () => {
     ["a nest of objects", () => '{"a":'.repeat(4_000_000), `a${".a".repeat(15)}`],
     ["a nest in a list", () => `{"x":[1,${"[".repeat(100)}`, `x[1]${"[0]".repeat(14)}`],
     ["countless fields", () => `{${Array.from({ length: 2_000_000 }, (_, at) => `"k${at}":1,`).join("")}`, ""],
+    ["countless lists behind a last comma", () => `{"a":[${"[],".repeat(20_000_000)}]}`, ""],
+    ["countless numbers", () => `[${"1,".repeat(30_000_000)}1]`, ""],
+    ["countless comments", () => `{${"//\n".repeat(20_000_000)}}`, ""],
     ["countless fields somewhere", () => `[{},{${Array.from({ length: 65 }, (_, at) => `"k${at}":1,`).join("")}`, "[1]"]
   ]
   for (const [what, text, path] of shapes) {
@@ -92,7 +101,7 @@ describe("a shape that no document has", () => {
       // As a value such a text is many times its size.
       assert.isBelow(process.memoryUsage().heapUsed - before, 100_000_000)
       assert.strictEqual(fault.path, path)
-      assert.match(fault.detail, /16 levels|64 fields/)
+      assert.match(fault.detail, /16 levels|64 fields|400000 objects|2000000 values/)
     })
   }
 
