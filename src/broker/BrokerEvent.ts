@@ -4,6 +4,7 @@
 import type { ConnectionId } from "../core/ConnectionId.ts"
 import * as CoreEvent from "../core/CoreEvent.ts"
 import type { Protocol } from "../transport/Listener.ts"
+import type * as Snapshot from "./Snapshot.ts"
 
 /** Something went wrong while a message or a question was handled; `errorCode` is the documented number. */
 export interface Error {
@@ -63,6 +64,16 @@ export interface StorageChanged {
   readonly description: string
 }
 
+/**
+ * A session ended. It can still be looked at and saved while this is told, unless another has taken its place: a clean
+ * start, a loaded one. `session` is what was in it in any case.
+ */
+export interface SessionRemoved {
+  readonly _tag: "SessionRemoved"
+  readonly clientId: string
+  readonly session: Snapshot.SessionDetail
+}
+
 export type ShellEvent =
   | Error
   | Log
@@ -72,7 +83,7 @@ export type ShellEvent =
   | ConnectionRefused
   | StorageChanged
 
-export type BrokerEvent = CoreEvent.CoreEvent | ShellEvent
+export type BrokerEvent = Exclude<CoreEvent.CoreEvent, CoreEvent.SessionRemoved> | SessionRemoved | ShellEvent
 
 export type Tag = BrokerEvent["_tag"]
 

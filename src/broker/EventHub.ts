@@ -13,6 +13,7 @@ import * as CoreEvent from "../core/CoreEvent.ts"
 import type { BrokerSettings } from "./BrokerConfig.ts"
 import type { BrokerEvent, OfTag, ShellEvent, Tag } from "./BrokerEvent.ts"
 import * as LogEntries from "./LogEntries.ts"
+import * as Snapshot from "./Snapshot.ts"
 
 type HubSettings = Pick<BrokerSettings, "logLevel" | "maskSensitiveData" | "eventsBufferMax">
 
@@ -70,7 +71,7 @@ export class EventHub {
   drain(): boolean {
     if (this.core.isEmpty) return false
     for (const event of this.core.take()) {
-      this.tell(event)
+      this.tell(event._tag === "SessionRemoved" ? { ...event, session: Snapshot.detailOf(event.session) } : event)
       // The documented Error event covers it; ProtocolFailure says more.
       if (event._tag === "ProtocolFailure" && (this.counts.get("Error") ?? 0) > 0) {
         const { connectionId, description, errorCode } = event

@@ -8,6 +8,7 @@ import type { ConnectionId } from "./ConnectionId.ts"
 import type { QoS } from "../protocol/Packet.ts"
 import type { PublishStage } from "./Ask.ts"
 import type { IncomingState, OutgoingState } from "./MessageState.ts"
+import type { Session } from "./Session.ts"
 
 export interface MessageMetadata {
   /** "" for a message that waits for a client that is not connected. */
@@ -52,6 +53,8 @@ export interface SessionStarted {
 export interface SessionRemoved {
   readonly _tag: "SessionRemoved"
   readonly clientId: string
+  /** As it was: another of that client id may be in its place. */
+  readonly session: Session
 }
 
 export interface Subscribed {

@@ -42,7 +42,7 @@ export const discard = (core: CoreState, session: Session): void => {
 
 const tellRemoved = (core: CoreState, session: Session): void => {
   if (!core.events.wants.SessionRemoved) return
-  core.events.push({ _tag: "SessionRemoved", clientId: session.clientId })
+  core.events.push({ _tag: "SessionRemoved", clientId: session.clientId, session })
   core.departing.add(session)
 }
 

@@ -8,24 +8,32 @@ import { EventHub } from "../../src/broker/EventHub.ts"
 import { CoreEvents } from "../../src/core/CoreEvent.ts"
 import { collect } from "./support.ts"
 
-const removed = (clientId: string) => ({ _tag: "SessionRemoved", clientId }) as const
+const started = (clientId: string) =>
+  ({
+    _tag: "SessionStarted",
+    connectionId: ConnectionId.fromNumber(1),
+    clientId,
+    userName: "",
+    sessionPresent: false,
+    protocolVersion: 5
+  }) as const
 
 describe("EventHub", () => {
   it.live("a kind is wanted exactly while somebody listens to it", () =>
     Effect.gen(function* () {
       const core = new CoreEvents()
       const hub = new EventHub(core, { ...BrokerConfig.defaults, eventsBufferMax: 10 })
-      assert.isFalse(core.wants.SessionRemoved)
-      const first = yield* collect(hub.stream(["SessionRemoved"]), 1)
-      const second = yield* collect(hub.stream(["SessionRemoved", "MessageReceived"]), 9)
-      assert.isTrue(core.wants.SessionRemoved)
+      assert.isFalse(core.wants.SessionStarted)
+      const first = yield* collect(hub.stream(["SessionStarted"]), 1)
+      const second = yield* collect(hub.stream(["SessionStarted", "MessageReceived"]), 9)
+      assert.isTrue(core.wants.SessionStarted)
       assert.isTrue(core.messages)
-      core.push(removed("a"))
+      core.push(started("a"))
       hub.drain()
-      assert.deepStrictEqual(yield* Fiber.join(first), [removed("a")])
-      assert.isTrue(core.wants.SessionRemoved)
+      assert.deepStrictEqual(yield* Fiber.join(first), [started("a")])
+      assert.isTrue(core.wants.SessionStarted)
       yield* Fiber.interrupt(second)
-      assert.isFalse(core.wants.SessionRemoved)
+      assert.isFalse(core.wants.SessionStarted)
       assert.isFalse(core.messages)
     })
   )
@@ -35,13 +43,13 @@ describe("EventHub", () => {
       const core = new CoreEvents()
       const hub = new EventHub(core, { ...BrokerConfig.defaults, eventsBufferMax: 10 })
       const logs = yield* collect(hub.stream(["Log"]), 1)
-      const sessions = yield* collect(hub.stream(["SessionRemoved"]), 1)
+      const sessions = yield* collect(hub.stream(["SessionStarted"]), 1)
       const log = { _tag: "Log", connectionId: "", logLevel: 1, message: "m", logType: "Info" } as const
-      core.push(removed("a"))
+      core.push(started("a"))
       hub.publish(log)
       hub.drain()
       assert.deepStrictEqual(yield* Fiber.join(logs), [log])
-      assert.deepStrictEqual(yield* Fiber.join(sessions), [removed("a")])
+      assert.deepStrictEqual(yield* Fiber.join(sessions), [started("a")])
     })
   )
 
@@ -71,8 +79,8 @@ describe("EventHub", () => {
     Effect.gen(function* () {
       const core = new CoreEvents()
       const hub = new EventHub(core, { ...BrokerConfig.defaults, eventsBufferMax: 3 })
-      const slow = yield* collect(hub.stream(["SessionRemoved"]), 3)
-      for (let index = 0; index < 10; index++) core.push(removed(String(index)))
+      const slow = yield* collect(hub.stream(["SessionStarted"]), 3)
+      for (let index = 0; index < 10; index++) core.push(started(String(index)))
       hub.drain()
       const ids = (yield* Fiber.join(slow)).map((event) => event.clientId)
       assert.deepStrictEqual(ids, ["7", "8", "9"])
@@ -87,13 +95,13 @@ describe("EventHub", () => {
         const former = new CoreEvents()
         const next = new CoreEvents()
         const hub = new EventHub(former, { ...BrokerConfig.defaults, logLevel: 3, maskSensitiveData: false })
-        const running = yield* collect(hub.stream(["SessionRemoved", "Log"]), 4)
+        const running = yield* collect(hub.stream(["SessionStarted", "Log"]), 4)
         assert.strictEqual(former.frames, "whole")
-        former.push(removed("before"))
+        former.push(started("before"))
         hub.follow(next, { ...BrokerConfig.defaults, logLevel: 2 })
-        assert.deepStrictEqual([next.wants.SessionRemoved, next.wants.Connected, next.frames], [true, true, "none"])
-        former.push(removed("lost"))
-        next.push(removed("after"))
+        assert.deepStrictEqual([next.wants.SessionStarted, next.wants.Connected, next.frames], [true, true, "none"])
+        former.push(started("lost"))
+        next.push(started("after"))
         hub.drain()
         const told = (yield* Fiber.join(running)).map((event) => ("clientId" in event ? event.clientId : event._tag))
         assert.deepStrictEqual(told, ["before", "Log", "after", "Log"])
@@ -106,10 +114,10 @@ describe("EventHub", () => {
       hub.end()
       const next = new CoreEvents()
       hub.follow(next, BrokerConfig.defaults)
-      const running = yield* collect(hub.stream(["SessionRemoved"]), 1)
-      next.push(removed("a"))
+      const running = yield* collect(hub.stream(["SessionStarted"]), 1)
+      next.push(started("a"))
       hub.drain()
-      assert.deepStrictEqual(yield* Fiber.join(running), [removed("a")])
+      assert.deepStrictEqual(yield* Fiber.join(running), [started("a")])
     })
   )
 
