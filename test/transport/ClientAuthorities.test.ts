@@ -49,10 +49,7 @@ describe("SSLClientCACerts and SSLClientCRLs", () => {
 
   it.live("every authority and every list of a text counts", () =>
     Effect.gen(function* () {
-      const lists = [
-        TestCertificates.revocations(files, ca),
-        TestCertificates.revocations(files, otherCa, other)
-      ]
+      const lists = [TestCertificates.revocations(files, ca), TestCertificates.revocations(files, otherCa, other)]
       if (lists.includes(undefined)) return
       const test = yield* TestHandler.make()
       const listener = yield* listen(test, { ...asking, sslClientCACerts: both })
@@ -61,7 +58,7 @@ describe("SSLClientCACerts and SSLClientCRLs", () => {
         yield* Queue.take(test.connections)
       }
       for (const sslClientCRLs of [lists.join(""), files.write("both.crl", lists.toReversed().join("text\n"))]) {
-        yield* listener.replaceCertificates!({ sslCertStore: server.pem, sslClientCACerts: both, sslClientCRLs })
+        yield* TestHandler.replace(listener, { sslCertStore: server.pem, sslClientCACerts: both, sslClientCRLs })
         yield* connect(listener.localPort, withCertificate(client))
         yield* Queue.take(test.connections)
         yield* Effect.ignore(connect(listener.localPort, withCertificate(other)))
