@@ -5,7 +5,6 @@
  * every connection, so it holds next to nothing. What a busy socket cannot take waits here, in whole packets, so that
  * an interrupt can still take messages out of it.
  */
-import type { ConnectionId } from "../core/ConnectionId.ts"
 import type { BrokerCore } from "../core/BrokerCore.ts"
 import * as Frames from "../core/Frames.ts"
 import type { ServerConnection } from "../core/ServerConnection.ts"
@@ -37,8 +36,6 @@ export interface Turnover {
   readonly schedule: () => void
   readonly changeReading: () => void
   readonly released: (driver: ConnectionDriver) => void
-  /** The core threw while it handled a connection's input: a bug. */
-  readonly defect: (connectionId: ConnectionId, defect: unknown) => void
   /** A driver that is closing must be looked at by then. */
   readonly lookBy: (at: number) => void
 }
@@ -76,13 +73,7 @@ export class ConnectionDriver implements TransportSink {
 
   onData(bytes: Uint8Array): void {
     if (this.closing) return
-    try {
-      this.turn.core.receive(this.connection, bytes, Date.now())
-    } catch (defect) {
-      // The core does not throw on any input. Should it ever, the bug must not become a way to end the process.
-      this.transport.destroy()
-      this.turn.defect(this.connection.id, defect)
-    }
+    this.turn.core.receive(this.connection, bytes, Date.now())
     this.turn.changeReading()
     this.turn.schedule()
   }

@@ -3,12 +3,12 @@
  *
  * Owns the order of both. What can be asked of a broker while it runs is in `Broker.ts`.
  */
-import type { ConnectionId } from "../core/ConnectionId.ts"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { randomBytes } from "node:crypto"
 import { BrokerCore } from "../core/BrokerCore.ts"
+import type { CaughtDefect } from "../core/CoreState.ts"
 import { BrokerStorage } from "../storage/BrokerStorage.ts"
 import type { BrokerSettings } from "./BrokerConfig.ts"
 import * as BrokerError from "./BrokerError.ts"
@@ -65,8 +65,11 @@ const assemble = Effect.fnUntraced(function* (settings: BrokerSettings, former: 
   const journal = new JournalDriver(core, storage, hub, runFork, turn.schedule)
   const queues = new QueueReader(core, storage, journal, runFork, turn.schedule)
   const listeners = new Listeners(settings, hooks, runner, turn, hub)
-  const reportDefect = (connectionId: ConnectionId, defect: unknown): void => {
-    const description = `The broker failed on what this client sent, and closed its connection: ${String(defect)}`
+  const reportDefect = ({ connectionId, defect }: CaughtDefect): void => {
+    const description =
+      connectionId === ""
+        ? `The broker failed on something that no connection waits for: ${String(defect)}`
+        : `The broker failed on what it did for this client, and closed its connection: ${String(defect)}`
     hub.publish({ _tag: "Error", connectionId, errorCode: DEFECT, description })
     if (!hub.logs) runFork(Effect.logError(description, Cause.die(defect)))
   }

@@ -5,8 +5,8 @@
  * event loop, so that a connection that got a hundred packets is written to once. The timer stands for every deadline
  * there is: keep alive, expiry, hooks, closes.
  */
-import type { ConnectionId } from "../core/ConnectionId.ts"
 import type { BrokerCore } from "../core/BrokerCore.ts"
+import type { CaughtDefect } from "../core/CoreState.ts"
 import type { ServerConnection } from "../core/ServerConnection.ts"
 import type { Listener, TransportConnection } from "../transport/Listener.ts"
 import { ConnectionDriver, type Turnover } from "./ConnectionDriver.ts"
@@ -26,7 +26,7 @@ export interface Participants {
   readonly journal: JournalDriver
   readonly queues: QueueReader
   readonly hub: EventHub
-  readonly reportDefect: (connectionId: ConnectionId, defect: unknown) => void
+  readonly reportDefect: (defect: CaughtDefect) => void
 }
 
 export class Turn implements Turnover {
@@ -75,10 +75,6 @@ export class Turn implements Turnover {
     for (const check of this.goneWaiters) check()
   }
 
-  readonly defect = (connectionId: ConnectionId, defect: unknown): void => {
-    this.participants?.reportDefect(connectionId, defect)
-  }
-
   readonly lookBy = (at: number): void => {
     if (at < this.closesAt) this.closesAt = at
   }
@@ -118,6 +114,7 @@ export class Turn implements Turnover {
     this.flush(now)
     this.close(now)
     this.changeReading()
+    for (const defect of core.defects.splice(0)) participants.reportDefect(defect)
     participants.hub.drain()
     if (core.departing.size > 0) this.departLater()
     // What a store or hook that answers at once has caused, and what a flushed queue has refilled.

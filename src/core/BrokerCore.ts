@@ -13,6 +13,7 @@ import * as Topic from "../protocol/Topic.ts"
 import type { Answer } from "./Ask.ts"
 import * as Connecting from "./Connecting.ts"
 import { type CoreOptions, CoreState } from "./CoreState.ts"
+import * as Defect from "./Defect.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Disconnection from "./Disconnection.ts"
 import * as Input from "./Input.ts"
@@ -76,6 +77,9 @@ export class BrokerCore {
   }
   get asks() {
     return this.core.asks
+  }
+  get defects() {
+    return this.core.defects
   }
   get forgotten() {
     return this.core.forgotten
@@ -161,13 +165,14 @@ export class BrokerCore {
   flushed(connection: ServerConnection, bufferedBytes: number, now: number): void {
     const { core } = this
     if (connection.phase === "closed") return
-    const room = SlowConsumer.flushed(core, connection, bufferedBytes, now)
-    if (bufferedBytes > 0) Supervision.watchDrain(core, connection, now)
-    const { session } = connection
-    if (room && session !== undefined) {
+    Defect.guard(core, connection, now, () => {
+      const room = SlowConsumer.flushed(core, connection, bufferedBytes, now)
+      if (bufferedBytes > 0) Supervision.watchDrain(core, connection, now)
+      const { session } = connection
+      if (!room || session === undefined) return
       if (session.queue.length > 0 || connection.unsent !== undefined) Delivery.pump(core, session, now)
       if (core.retainedWalks.size > 0) core.resumeRetained(session)
-    }
+    })
     this.settle(now)
   }
 
@@ -182,7 +187,7 @@ export class BrokerCore {
     reason: { readonly statusCode: number; readonly description: string },
     now: number
   ): void {
-    Disconnection.gone(this.core, connection, reason, now)
+    Defect.guard(this.core, connection, now, () => Disconnection.gone(this.core, connection, reason, now))
     this.settle(now)
   }
 
@@ -198,17 +203,11 @@ export class BrokerCore {
     if (question === undefined) return
     const { connection } = question
     core.questions.delete(askId)
-    if (connection === undefined) {
-      question.answered(answer, now)
-      this.settle(now)
-      return
+    if (connection === undefined) Defect.guard(core, undefined, now, () => question.answered(answer, now))
+    else {
+      connection.askId = 0
+      this.goOn(connection, (later) => question.answered(answer, later), now)
     }
-    connection.askId = 0
-    Question.letGo(core, connection, now)
-    core.current = connection
-    question.answered(answer, now)
-    core.current = undefined
-    Input.proceed(core, connection, now)
     this.settle(now)
   }
 
@@ -222,7 +221,7 @@ export class BrokerCore {
     }
     const roomy = core.journal.bytes <= core.config.journalBytesMax
     for (const connection of core.gated) {
-      this.release(connection, now)
+      Defect.guard(core, connection, now, () => this.release(connection, now))
       if (!roomy) continue
       if (!connection.gated) core.gated.delete(connection)
       core.unpause(connection, PAUSED_BY_JOURNAL, now)
@@ -240,8 +239,13 @@ export class BrokerCore {
    * has been told of it does not have: it is damaged.
    */
   pageRead(request: PageRequest, records: ReadonlyArray<PutOutgoing>, now: number): number {
+    const { core } = this
+    const { session } = request
     if (!this.isWanted(request)) return 0
-    const lost = Delivery.pageRead(this.core, request.session, records, now)
+    let lost = 0
+    Defect.guard(core, session.connection, now, () => {
+      lost = Delivery.pageRead(core, session, records, now)
+    })
     this.settle(now)
     return lost
   }
@@ -255,9 +259,7 @@ export class BrokerCore {
       connection.resume = undefined
       connection.heldSince = 0
       core.refused.delete(connection)
-      Question.letGo(core, connection, now)
-      resume?.(now)
-      Input.proceed(core, connection, now)
+      this.goOn(connection, (later) => resume?.(later), now)
     }
     this.settle(now)
   }
@@ -376,7 +378,7 @@ export class BrokerCore {
 
   /** Ends one connection; a 5.0 client is told the reason code. */
   disconnect(connection: ServerConnection, reasonCode: number, now: number): void {
-    Disconnection.end(this.core, connection, reasonCode, ReasonCode.describe(reasonCode), now)
+    this.end(connection, reasonCode, ReasonCode.describe(reasonCode), now)
     this.settle(now)
   }
 
@@ -385,9 +387,19 @@ export class BrokerCore {
     const { core } = this
     core.shuttingDown = true
     for (const connection of [...core.connections.values()]) {
-      Disconnection.end(core, connection, ReasonCode.ServerShuttingDown, "The broker is shutting down.", now)
+      this.end(connection, ReasonCode.ServerShuttingDown, "The broker is shutting down.", now)
     }
     this.settle(now)
+  }
+
+  /** What a connection waited for has come: what that means to it, then its input. */
+  private goOn(connection: ServerConnection, resume: (now: number) => void, now: number): void {
+    const { core } = this
+    Question.letGo(core, connection, now)
+    core.current = connection
+    Defect.guard(core, connection, now, () => resume(now))
+    core.current = undefined
+    Input.proceed(core, connection, now)
   }
 
   /** Shows a connection what has become durable. */
@@ -417,8 +429,13 @@ export class BrokerCore {
       if (publisher !== undefined) Input.proceed(this.core, publisher, now)
       const connection = overflowing.pop()
       if (connection !== undefined) {
-        Disconnection.end(this.core, connection, ReasonCode.QuotaExceeded, "The queue of this session is full.", now)
+        this.end(connection, ReasonCode.QuotaExceeded, "The queue of this session is full.", now)
       }
     }
+  }
+
+  private end(connection: ServerConnection, reasonCode: number, description: string, now: number): void {
+    const { core } = this
+    Defect.guard(core, connection, now, () => Disconnection.end(core, connection, reasonCode, description, now))
   }
 }

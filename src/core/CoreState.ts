@@ -58,6 +58,13 @@ export interface Close {
   readonly drain: boolean
 }
 
+/** A bug that was met. */
+export interface CaughtDefect {
+  /** The connection that it cost; "": nobody who is connected. */
+  readonly connectionId: ConnectionId.ConnectionId | ""
+  readonly defect: unknown
+}
+
 /** What to do with the answer to an open question. */
 export interface Question {
   /** Who waits for it; undefined: nobody does. */
@@ -110,6 +117,7 @@ export class CoreState {
   /** Questions whose answer nobody waits for any more, by their number. */
   readonly forgotten: Array<number> = []
   readonly pageRequests: Array<PageRequest> = []
+  readonly defects: Array<CaughtDefect> = []
   readonly questions = new Map<number, Question>()
   /** Connections with something behind their gate, or not read because the journal is too long. */
   readonly gated = new Set<ServerConnection>()

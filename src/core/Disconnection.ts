@@ -114,6 +114,15 @@ export const abandon = (core: CoreState, connection: ServerConnection, descripti
   detach(core, connection, true, now)
 }
 
+/** Something went wrong that should not be possible: in whatever state it is, its transport is closed at once. */
+export const cutOff = (core: CoreState, connection: ServerConnection, description: string, now: number): void => {
+  if (connection.phase === "closed") return
+  connection.phase = "ending"
+  connection.failure ??= { statusCode: 0, description }
+  core.closes.push({ connection, drain: false })
+  detach(core, connection, true, now)
+}
+
 /** The transport is gone: by us, by the client, by the network. */
 export const gone = (
   core: CoreState,
@@ -122,11 +131,15 @@ export const gone = (
   now: number
 ): void => {
   if (connection.phase === "closed") return
-  detach(core, connection, true, now)
-  connection.phase = "closed"
-  core.connections.delete(connection.id)
-  core.bufferedBytes -= connection.bufferedBytes
-  connection.bufferedBytes = 0
+  try {
+    detach(core, connection, true, now)
+  } finally {
+    // Whatever is wrong with its session: this is the last that is heard of it.
+    connection.phase = "closed"
+    core.connections.delete(connection.id)
+    core.bufferedBytes -= connection.bufferedBytes
+    connection.bufferedBytes = 0
+  }
   const { statusCode, description } = connection.failure ?? reason
   if (core.events.wants.Disconnected) {
     const { id: connectionId, clientId } = connection

@@ -10,6 +10,7 @@ import * as Acknowledgement from "./Acknowledgement.ts"
 import * as Authenticating from "./Authenticating.ts"
 import * as Connecting from "./Connecting.ts"
 import type { CoreState } from "./CoreState.ts"
+import * as Defect from "./Defect.ts"
 import * as Disconnection from "./Disconnection.ts"
 import * as Frames from "./Frames.ts"
 import * as Output from "./Output.ts"
@@ -21,10 +22,23 @@ import * as Workload from "./Workload.ts"
 
 /** Handles every packet that is complete, in order, until the connection must wait or ends. */
 export const proceed = (core: CoreState, connection: ServerConnection, now: number): void => {
-  const { decoder } = connection
+  if (connection.phase === "ending" || connection.phase === "closed") return
   const before = core.journal.sequence
-  const framed = core.events.frames !== "none"
   core.current = connection
+  try {
+    handleAll(core, connection, now)
+  } catch (defect) {
+    // The core does not throw on any input. Should it ever, the bug must not become a way to end the process.
+    Defect.caught(core, connection, defect, now)
+  }
+  core.current = undefined
+  if (core.journal.sequence !== before) Output.waitForRoom(core, connection)
+  SlowConsumer.boundAnswers(core, connection)
+}
+
+const handleAll = (core: CoreState, connection: ServerConnection, now: number): void => {
+  const { decoder } = connection
+  const framed = core.events.frames !== "none"
   while (!connection.holding && connection.waitsFor === 0) {
     if (Workload.isDone(core)) {
       defer(core, connection)
@@ -39,9 +53,6 @@ export const proceed = (core: CoreState, connection: ServerConnection, now: numb
     if (framed) Frames.tell(core.events, connection, "received", packet)
     handle(core, connection, packet, now)
   }
-  core.current = undefined
-  if (core.journal.sequence !== before) Output.waitForRoom(core, connection)
-  SlowConsumer.boundAnswers(core, connection)
 }
 
 const defer = (core: CoreState, connection: ServerConnection): void => {

@@ -9,6 +9,7 @@
  */
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { CoreState } from "./CoreState.ts"
+import * as Defect from "./Defect.ts"
 import type { Message } from "./Message.ts"
 import * as PublishPermission from "./PublishPermission.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
@@ -55,7 +56,12 @@ export const proceedDue = (core: CoreState, now: number): void => {
   for (const walk of core.retainedDue) {
     if (Workload.isDone(core)) return
     core.retainedDue.delete(walk)
-    proceed(core, walk, now)
+    try {
+      proceed(core, walk, now)
+    } catch (defect) {
+      core.retainedWalks.delete(walk.session) // it would be met again in every turn
+      Defect.caught(core, walk.session.connection, defect, now)
+    }
   }
 }
 

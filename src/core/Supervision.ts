@@ -6,6 +6,7 @@
  */
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { CoreState } from "./CoreState.ts"
+import * as Defect from "./Defect.ts"
 import * as Disconnection from "./Disconnection.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
 import { ServerConnection } from "./ServerConnection.ts"
@@ -34,9 +35,12 @@ export const watchDrain = (core: CoreState, connection: ServerConnection, now: n
 /** Every deadline that has come. */
 export const tick = (core: CoreState, now: number): void => {
   core.deadlines.expire(now, (item) => {
-    if (item instanceof ServerConnection) check(core, item, now)
-    else if (item instanceof Session) Sessions.check(core, item, now)
-    else RetainedMessages.expire(core, item)
+    const connection = item instanceof ServerConnection ? item : undefined
+    Defect.guard(core, connection, now, () => {
+      if (item instanceof ServerConnection) check(core, item, now)
+      else if (item instanceof Session) Sessions.check(core, item, now)
+      else RetainedMessages.expire(core, item)
+    })
   })
 }
 

@@ -33,7 +33,7 @@ const start = (config: Partial<CoreConfig> = {}) => {
   const defects: Array<unknown> = []
   const questions = new Questions(core, {}, runner, hub, turn.schedule)
   const queues = new QueueReader(core, storage, journal, Effect.runFork, turn.schedule)
-  turn.begin({ questions, runner, journal, queues, hub, reportDefect: (_connectionId, defect) => defects.push(defect) })
+  turn.begin({ questions, runner, journal, queues, hub, reportDefect: ({ defect }) => void defects.push(defect) })
   const open = () => {
     const transport = new FakeTransport()
     turn.accept(fakeListener, transport)
@@ -166,20 +166,26 @@ describe("Turn", () => {
   })
 
   it("a bug in the core costs the connection that met it, not the process", () => {
-    const { core, defects, open } = start()
-    const victim = open()
-    const other = open()
-    const { receive } = core
-    core.receive = () => {
-      throw new Error("bug")
+    // Met in the chunk's own call, or in the turn that goes on with it.
+    for (const workPerTurnMax of [100, 2]) {
+      const { core, defects, open } = start({ workPerTurnMax })
+      const victim = open()
+      const other = open()
+      const { decoder } = core.connections.get("1")!
+      const next = decoder.next.bind(decoder)
+      decoder.next = () => {
+        const packet = next()
+        if (packet?._tag === "PingReq") throw new Error("bug")
+        return packet
+      }
+      give(victim, connectPacket({ clientId: "a" }), publish("a", "1"), publish("a", "2"), { _tag: "PingReq" })
+      give(other, connectPacket({ clientId: "b" }))
+      vi.advanceTimersByTime(10)
+      assert.isTrue(victim.destroyed)
+      assert.deepStrictEqual(defects.map(String), ["Error: bug"])
+      assert.strictEqual(core.connections.size, 1)
+      assert.strictEqual(other.writes.length, 1)
     }
-    give(victim, connectPacket())
-    core.receive = receive
-    give(other, connectPacket())
-    round()
-    assert.isTrue(victim.destroyed)
-    assert.deepStrictEqual(defects.map(String), ["Error: bug"])
-    assert.strictEqual(other.writes.length, 1)
   })
 
   it("after it has stopped there is neither immediate nor timer", () => {

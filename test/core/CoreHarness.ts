@@ -9,7 +9,7 @@ import type { Answer, Ask } from "../../src/core/Ask.ts"
 import { BrokerCore } from "../../src/core/BrokerCore.ts"
 import * as CoreConfig from "../../src/core/CoreConfig.ts"
 import type { CoreEvent, CoreEventTag, Frame } from "../../src/core/CoreEvent.ts"
-import type { CoreState } from "../../src/core/CoreState.ts"
+import type { CaughtDefect, CoreState } from "../../src/core/CoreState.ts"
 import type { PageRequest } from "../../src/core/PageRequest.ts"
 import type { ServerConnection } from "../../src/core/ServerConnection.ts"
 import type { Session } from "../../src/core/Session.ts"
@@ -26,6 +26,8 @@ export interface HarnessOptions {
   readonly store?: "none" | "on-time" | "manual" | undefined
   /** Whether the store is asked for the middle of long queues (default: not, they are whole in memory). */
   readonly pages?: boolean | undefined
+  /** Bugs are planted: they are in `defects`, and not thrown. */
+  readonly defects?: boolean | undefined
   /** Event kinds to build; "all" for every kind. */
   readonly events?: ReadonlyArray<CoreEventTag> | undefined
 }
@@ -41,6 +43,8 @@ export class CoreHarness {
   clients: Array<TestClient> = []
   /** Questions that nobody has answered; `answer` takes them out. */
   readonly asks: Array<Ask> = []
+  /** Bugs that the core has met. */
+  readonly defects: Array<CaughtDefect> = []
   /** Asked of the store, and not answered yet. */
   private pageRequests: Array<PageRequest> = []
   /** Events not yet taken by `takeEvents`. */
@@ -219,6 +223,8 @@ export class CoreHarness {
       busy = true
     }
     this.events.push(...core.events.take())
+    this.defects.push(...core.defects.splice(0))
+    if (this.defects.length > 0 && this.options.defects !== true) throw this.defects[0]!.defect
     for (const client of this.clients) if (client.pumpInput()) busy = true
     return busy
   }

@@ -378,6 +378,7 @@ export class SimulatedBroker {
   private call<Result>(what: (core: BrokerCore) => Result): Result {
     const { core } = this
     const result = what(core)
+    for (const { defect } of core.defects) throw defect
     if (this.world.scenario.lateIds) this.age()
     for (const { connection } of core.closes) {
       const link = connection.driver as Link | undefined // not yet there while it is opened
