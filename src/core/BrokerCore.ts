@@ -425,10 +425,10 @@ export class BrokerCore {
   private settle(now: number): void {
     const { continuing, overflowing } = this.core
     while (continuing.length > 0 || overflowing.length > 0) {
-      const publisher = continuing.pop()
-      if (publisher !== undefined) Input.proceed(this.core, publisher, now)
-      const connection = overflowing.pop()
-      if (connection !== undefined) {
+      // Who has waited longest is first, or of many who share a reader some would get several times what others get.
+      for (const publisher of continuing) Input.proceed(this.core, publisher, now) // one may add others
+      continuing.length = 0
+      for (const connection of overflowing.splice(0)) {
         this.end(connection, ReasonCode.QuotaExceeded, "The queue of this session is full.", now)
       }
     }

@@ -72,6 +72,23 @@ const longestPause = (harness: CoreHarness, client: TestClient, times: number, s
 }
 
 describe("a healthy consumer that is slower than its publisher", () => {
+  it("is given next what waited longest, whoever sent it", () => {
+    const harness = new CoreHarness({ config })
+    const reader = subscriber(harness, "r")
+    const first = harness.connect("p")
+    const others = upTo(5).map((index) => harness.connect(`p${index}`))
+    reader.freeze()
+    flood(first, "t", 1_000, 1_051)
+    for (const [index, publisher] of others.entries()) flood(publisher, "t", 10 * index, 10 * index + 10)
+    reader.accept()
+    const received = numbers(reader)
+    assert.deepStrictEqual(
+      received.filter((number) => number < 1_000 && number % 10 > 0),
+      upTo(50).filter((number) => number % 10 > 0)
+    )
+    assert.lengthOf(received, 101)
+  })
+
   it("loses nothing: the publisher is not read until it has caught up", () => {
     const harness = new CoreHarness({ config })
     const reader = subscriber(harness, "r")
