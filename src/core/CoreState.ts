@@ -213,6 +213,14 @@ export class CoreState {
     if (walk !== undefined && !walk.asking) this.retainedDue.add(walk)
   }
 
+  /** The session has ended: nobody comes back who would go on with what it was still to get. */
+  forgetRetained(session: Session): void {
+    const walk = this.retainedWalks.get(session)
+    if (walk === undefined) return
+    this.retainedWalks.delete(session)
+    this.retainedDue.delete(walk)
+  }
+
   /** The deadlines of the connection are looked at by then; if they are anyway, nothing changes. */
   checkBy(connection: ServerConnection, at: number): void {
     if (connection.checkAt <= at) return

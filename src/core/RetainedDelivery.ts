@@ -90,14 +90,13 @@ const proceed = (core: CoreState, walk: RetainedWalk, now: number): void => {
 }
 
 /**
- * Has enough to take for now: half of a queue is left to what is published meanwhile. `CoreState.resumeRetained` says
- * when to go on.
+ * Has enough to take for now: half of a queue is left to what is published meanwhile, also while its client is away.
+ * `CoreState.resumeRetained` says when to go on.
  */
 const isBehind = (core: CoreState, { connection, queue }: Session): boolean => {
-  if (connection === undefined) return false
   const { queueBytesMax, queueMessagesMax } = core.config
   const isLong = 2 * queue.length >= queueMessagesMax || 2 * queue.bytes >= queueBytesMax
-  return (isLong && queue.length > 0) || SlowConsumer.isBehind(core, connection)
+  return (isLong && queue.length > 0) || (connection !== undefined && SlowConsumer.isBehind(core, connection))
 }
 
 const next = (core: CoreState, walk: RetainedWalk, matches: Matches<Message>): Message | undefined => {

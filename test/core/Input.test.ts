@@ -185,6 +185,44 @@ describe("workPerTurnMax", () => {
     assert.strictEqual(h.state.retainedWalks.size, 0)
   })
 
+  it("leaves half a queue to what is published while the client of retained messages is away", () => {
+    for (const queueOverflow of ["drop-newest", "drop-oldest"] as const) {
+      const h = new CoreHarness({ config: { queueMessagesMax: 20, inflightMax: 5, queueOverflow } })
+      for (let index = 0; index < 100; index++) h.core.setRetained(retained(`r/${index}`, "old"), h.now)
+      const publisher = ready(h, "p")
+      const options = { version: 5, clean: false, expiry: 60 } as const
+      const client = ready(h, "a", options)
+      client.freeze()
+      client.subscribe({ filter: "#", qos: 1 })
+      client.drop()
+      for (let index = 0; index < 10; index++) publisher.publish("t", `${index}`, { qos: 1 })
+      assert.strictEqual(h.core.stats.messagesDropped, 0)
+      const again = h.connect("a", options)
+      const received: Array<string> = []
+      for (let packets = all(again, "Publish"); packets.length > 0; packets = all(again, "Publish")) {
+        for (const { packetId, payload } of packets) {
+          received.push(new TextDecoder().decode(payload))
+          again.pubAck(packetId!)
+        }
+      }
+      assert.lengthOf(received, 110)
+      assert.strictEqual(h.state.retainedWalks.size, 0)
+    }
+  })
+
+  it("forgets the retained messages that a session was still to get when it ends", () => {
+    const h = new CoreHarness({ config: { queueMessagesMax: 20, inflightMax: 5 } })
+    for (let index = 0; index < 100; index++) h.core.setRetained(retained(`r/${index}`, "old"), h.now)
+    const client = ready(h, "a", { version: 5, clean: false, expiry: 60 })
+    client.subscribe({ filter: "#", qos: 1 })
+    client.drop()
+    assert.strictEqual(h.state.retainedWalks.size, 1)
+    h.advance(61_000)
+    assert.isUndefined(h.session("a"))
+    assert.strictEqual(h.state.retainedWalks.size, 0)
+    assert.strictEqual(h.state.retainedDue.size, 0)
+  })
+
   it("goes on with the retained messages of a session whose client went away", () => {
     const h = new CoreHarness({ config: { outboxBytesMax: 4_000 } })
     for (let index = 0; index < 300; index++) h.core.setRetained(retained(`r/${index}`, "x".repeat(100)), h.now)
