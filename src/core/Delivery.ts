@@ -78,7 +78,7 @@ const keeps = (core: CoreState, { session, subscription }: Member, qos: QoS): bo
  * underway [MQTT-4.8.2-5].
  */
 export const reassign = (core: CoreState, session: Session, now: number): void => {
-  const orphans = [...session.inflight.inOrder().filter(({ qos }) => qos === 1), ...session.queue]
+  const orphans = [...session.inflight.inOrder().filter(({ qos }) => qos === 1), ...session.queue.shared]
   for (const { sharedFilter, message } of orphans) {
     const group = sharedFilter === undefined ? undefined : core.router.group(sharedFilter)
     if (group !== undefined && !message.isExpired(now)) deliverShared(core, group, message, now)

@@ -15,8 +15,6 @@ export class MessageList {
   bytes = 0
   /** How many of them are at QoS 0. */
   atQos0 = 0
-  /** How many of them came by a shared subscription. */
-  shared = 0
   /** Nothing here expires earlier, in milliseconds since the epoch. */
   private expiresFrom = Number.POSITIVE_INFINITY
   private items: Array<Outgoing | undefined> = []
@@ -42,7 +40,6 @@ export class MessageList {
     this.bytes += bytes
     this.memory.bytes += bytes + OBJECT_BYTES
     if (outgoing.qos === 0) this.atQos0++
-    if (outgoing.sharedFilter !== undefined) this.shared++
     if (expiresAt !== 0 && expiresAt < this.expiresFrom) this.expiresFrom = expiresAt
   }
 
@@ -54,7 +51,6 @@ export class MessageList {
     this.bytes -= bytes
     this.memory.bytes -= bytes + OBJECT_BYTES
     if (first.qos === 0) this.atQos0--
-    if (first.sharedFilter !== undefined) this.shared--
     if (this.head === this.items.length) this.clear()
     else if (this.head > 1_024 && this.head * 2 > this.items.length) {
       this.items = this.items.slice(this.head)
@@ -95,7 +91,6 @@ export class MessageList {
     this.head = 0
     this.bytes = 0
     this.atQos0 = 0
-    this.shared = 0
     this.expiresFrom = Number.POSITIVE_INFINITY
   }
 

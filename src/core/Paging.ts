@@ -3,8 +3,9 @@
  *
  * Owns when messages are left to the store and when they are asked for. Only with a store that can be asked; what one
  * session has in memory is bounded by `queueMemoryBytesMax` and what all have by `queuesMemoryBytesMax`, each roughly:
- * a page that has been asked for comes on top. A message that comes back has a new message id, as after a restart.
- * What expires in the store takes its place in the queue until it is read.
+ * a page that has been asked for comes on top. What came by shared subscriptions stays in memory besides
+ * (`OutboundQueue.ts`): it is bounded by `queueBytesMax` only, and counts in what all have. A message that comes back
+ * has a new message id, as after a restart. What expires in the store takes its place in the queue until it is read.
  */
 import * as Topic from "../protocol/Topic.ts"
 import type { CoreState } from "./CoreState.ts"
@@ -41,10 +42,9 @@ export const bound = (core: CoreState, session: Session): void => {
 /** At the start: whether a waiting message stays in the store, counted only. */
 export const stays = (core: CoreState, session: Session, record: PutOutgoing): boolean => {
   const { queue } = session
-  if (!core.pages || record.sharedFilter !== undefined) return false
-  const { stored } = queue
-  if (stored === undefined ? queue.head.memoryBytes < share(core, session) / 2 : stored.newest.length > 0) return false
-  queue.leave(record, 0)
+  if (!core.pages) return false
+  if (queue.stored === undefined && queue.head.memoryBytes < share(core, session) / 2) return false
+  queue.leave(record, 0, record.sharedFilter === undefined ? undefined : restored(core, record))
   return true
 }
 

@@ -8,7 +8,9 @@ import { random } from "./Random.ts"
 const outgoing = (order: number, payloadBytes: number, qos: 0 | 1 = 1, expirySeconds?: number): Outgoing => {
   const properties = expirySeconds === undefined ? undefined : { messageExpiryInterval: expirySeconds }
   const parts = { topic: "t", payload: new Uint8Array(payloadBytes), qos, retain: false, properties } as const
-  return new Outgoing(order, order, Message.fromParts(parts, order, undefined, 0), qos, false, undefined)
+  const made = new Outgoing(order, order, Message.fromParts(parts, order, undefined, 0), qos, false, undefined)
+  if (order % 3 === 0) made.sharedFilter = "$share/g/t"
+  return made
 }
 
 describe("OutboundQueue", () => {
@@ -113,8 +115,15 @@ class Twin {
     assert.strictEqual(queue.atQos0, [...model, ...unread].filter(({ qos }) => qos === 0).length)
     assert.strictEqual(disk.length + inMemory.length, model.length + unread.length)
     assert.isTrue(inMemory.every((one) => model.includes(one)))
-    const taken = sumOf(inMemory, ({ message }) => message.bytes + OBJECT_BYTES)
-    assert.deepStrictEqual([queue.memoryBytes, memory.bytes], [taken, taken])
+    const shared = model.filter(({ sharedFilter }) => sharedFilter !== undefined)
+    assert.deepStrictEqual(queue.shared, shared)
+    const bytesOf = ({ message }: Outgoing): number => message.bytes + OBJECT_BYTES
+    const besides = sumOf(
+      shared.filter((one) => !inMemory.includes(one)),
+      bytesOf
+    )
+    const taken = sumOf(inMemory, bytesOf)
+    assert.deepStrictEqual([queue.memoryBytes, queue.sharedBytes, memory.bytes], [taken, besides, taken + besides])
     if (unread.length > 0) return
     // In the store they weigh a little less than their frames.
     assert.isAtLeast(
