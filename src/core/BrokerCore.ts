@@ -244,7 +244,7 @@ export class BrokerCore {
     if (!this.isWanted(request)) return 0
     let lost = 0
     Defect.guard(core, session.connection, now, () => {
-      lost = Delivery.pageRead(core, session, records, now)
+      lost = Delivery.pageRead(core, request, records, now)
     })
     this.settle(now)
     return lost

@@ -12,6 +12,7 @@ import { outgoingAfter } from "./MessageState.ts"
 import { Outgoing } from "./Outgoing.ts"
 import * as Output from "./Output.ts"
 import * as Paging from "./Paging.ts"
+import type { PageRequest } from "./PageRequest.ts"
 import { merge, type Receiver, type Route } from "./Router.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
@@ -318,7 +319,7 @@ export const pump = (core: CoreState, session: Session, now: number): void => {
 /** Waiting messages were read from the store. Returns how many it turns out to have lost. */
 export const pageRead = (
   core: CoreState,
-  session: Session,
+  { session, through }: PageRequest,
   records: ReadonlyArray<PutOutgoing>,
   now: number
 ): number => {
@@ -326,10 +327,10 @@ export const pageRead = (
     SessionJournal.removeOutgoing(core, session, record)
     drop(core, session.clientId, record.message.topic, record.qos, reason)
   }
-  // With the page the newest may be too much in memory.
+  // With the page the newest may be too much in memory. Before the page may be joined to them: it would go with them,
+  // and come again, and never be sent.
   Paging.bound(core, session)
-  const isLast = records.length === 0 || session.queue.stored?.count === 0
-  const lost = isLast ? Paging.finish(core, session) : 0
+  const lost = Paging.finish(core, session, records.length === 0 ? through : 0)
   if (session.connection === undefined) Paging.refill(core, session)
   else pump(core, session, now)
   return lost

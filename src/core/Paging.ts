@@ -7,16 +7,15 @@
  * (`OutboundQueue.ts`): it is bounded by `queueBytesMax` only, and counts in what all have. A message that comes back
  * has a new message id, as after a restart. What expires in the store takes its place in the queue until it is read.
  */
-import * as Topic from "../protocol/Topic.ts"
 import type { CoreState } from "./CoreState.ts"
 import type { MessageDropped } from "./CoreEvent.ts"
 import { Message } from "./Message.ts"
+import type { Stored } from "./OutboundQueue.ts"
 import { Outgoing } from "./Outgoing.ts"
 import type { PageRequest } from "./PageRequest.ts"
 import type { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
 import type { PutOutgoing } from "./StoreOperation.ts"
-import { TopicTree } from "./TopicTree.ts"
 
 /** A page has at least so many bytes, however little memory there is: below, reading would cost more than sending. */
 const PAGE_BYTES_MIN = 64 * 1024
@@ -83,7 +82,9 @@ export const pageRead = (
   const { stored } = queue
   session.pageRequest = undefined
   if (stored === undefined) return []
-  const isSubscribed = subscribedTopics(core, session)
+  // Where subscriptions are asked about again when a client comes back, what waited because of a refused one alone is
+  // dropped: of what was in the store then, now.
+  const rechecks = core.installed.subscribe && core.config.recheckSubscriptions
   const unwanted: Array<Unwanted> = []
   for (const record of records) {
     const { expiresAt, topic } = record.message
@@ -91,26 +92,41 @@ export const pageRead = (
     if (record.packetId !== 0) stored.after = record.order
     else if (!queue.read(stored, record)) unwanted.push({ record, reason: "queue-full" })
     else if (expiresAt !== 0 && now >= expiresAt) unwanted.push({ record, reason: "expired" })
-    else if (!isSubscribed(topic)) unwanted.push({ record, reason: "unsubscribed" })
+    else if (rechecks && !session.covers(topic)) unwanted.push({ record, reason: "unsubscribed" })
     else queue.head.push(restored(core, record))
   }
   return unwanted
 }
 
 /**
- * The last page has been read and dealt with: the queue is whole in memory. Returns how many messages the store has
- * lost; with a sound one none.
+ * A page has been dealt with. If it was the last the queue is whole in memory again. `emptyThrough` is how far the
+ * store has nothing; 0: it had something. Returns how many messages it has lost; with a sound store none.
  */
-export const finish = (core: CoreState, session: Session): number => {
+export const finish = (core: CoreState, session: Session, emptyThrough: number): number => {
   const { queue } = session
   const { stored } = queue
-  if (stored === undefined) return 0
+  if (stored === undefined || (stored.count > 0 && emptyThrough === 0)) return 0
+  if (stored.count > 0) {
+    giveUp(core, session, stored, emptyThrough)
+    // More has been left to the store since it was asked.
+    if (emptyThrough < stored.through) return 0
+  }
   queue.join(stored)
+  session.forgetCoverage()
   // It was kept for what waited in the store only.
   if (!session.kept) SessionJournal.removeSession(core, session)
   const lost = stored.count - stored.dropped
   core.stats.messagesDropped += lost
   return lost
+}
+
+/** What the store was to have up to there, and does not give: a later start must not find it. */
+const giveUp = (core: CoreState, session: Session, stored: Stored, through: number): void => {
+  const underway = new Set(Array.from(session.inflight.inOrder(), ({ order }) => order))
+  for (let order = stored.after + 1; order <= through; order++) {
+    if (!underway.has(order)) SessionJournal.removeOutgoing(core, session, { order })
+  }
+  stored.after = Math.max(stored.after, through)
 }
 
 /** A message of the store, as it is in a queue. */
@@ -121,23 +137,4 @@ export const restored = (core: CoreState, record: PutOutgoing): Outgoing => {
   const outgoing = new Outgoing(core.nextMessageId(), order, message, qos, retain, subscriptionIdentifiers)
   outgoing.sharedFilter = sharedFilter
   return outgoing
-}
-
-/**
- * Where subscriptions are asked about again when a client comes back, what waited because of a refused one alone is
- * dropped: of what was in the store then, when it is read.
- */
-const subscribedTopics = (core: CoreState, session: Session): ((topic: string) => boolean) => {
-  if (!core.installed.subscribe || !core.config.recheckSubscriptions) return () => true
-  const filters = new TopicTree<Session, true>()
-  for (const filter of session.subscriptions.keys()) {
-    filters.set(Topic.parseShared(filter)?.filter ?? filter, session, true)
-  }
-  return (topic) => {
-    let found = false
-    filters.match(topic, () => {
-      found = true
-    })
-    return found
-  }
 }

@@ -7,7 +7,6 @@
  */
 import type { QoS } from "../protocol/Packet.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
-import * as Topic from "../protocol/Topic.ts"
 import type { Answer } from "./Ask.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
@@ -58,7 +57,7 @@ export const apply = (core: CoreState, connection: ServerConnection, session: Se
       Subscriptions.remove(core, connection, session, filter)
     } else if (reasonCode < qos) {
       const lowered = { ...subscription, qos: reasonCode as QoS } // below one, and not below 0
-      session.subscriptions.set(filter, lowered)
+      session.putSubscription(lowered)
       core.router.subscribe(session, lowered)
       SessionJournal.putSubscription(core, session, lowered)
     }
@@ -67,10 +66,9 @@ export const apply = (core: CoreState, connection: ServerConnection, session: Se
 }
 
 const dropUnwanted = (core: CoreState, session: Session): void => {
-  const filters = Array.from(session.subscriptions.keys(), (filter) => Topic.parseShared(filter)?.filter ?? filter)
-  const isWanted = (topic: string): boolean => filters.some((filter) => Topic.matches(filter, topic))
-  for (const unwanted of session.queue.takeOut(({ message }) => isWanted(message.topic))) {
+  for (const unwanted of session.queue.takeOut(({ message }) => session.covers(message.topic))) {
     SessionJournal.removeOutgoing(core, session, unwanted)
     Delivery.drop(core, session.clientId, unwanted.message.topic, unwanted.qos, "unsubscribed")
   }
+  if (session.queue.stored === undefined) session.forgetCoverage()
 }

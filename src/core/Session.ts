@@ -5,6 +5,7 @@
  * enters and leaves it is the work of `Subscriptions.ts`, `Publishing.ts` and `Delivery.ts`.
  */
 import type { QoS } from "../protocol/Packet.ts"
+import * as Topic from "../protocol/Topic.ts"
 import type { IncomingMessage } from "./IncomingMessage.ts"
 import { Inflight } from "./Inflight.ts"
 import type { Message } from "./Message.ts"
@@ -12,6 +13,7 @@ import type { MemoryUse } from "./MessageList.ts"
 import { OutboundQueue } from "./OutboundQueue.ts"
 import type { Outgoing } from "./Outgoing.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
+import { TopicTree } from "./TopicTree.ts"
 
 export interface Subscription {
   readonly filter: string
@@ -45,7 +47,6 @@ export class Session {
   groups: Set<ConnectionWatcher> | undefined = undefined
   /** Seconds it outlives its connection; 0: it does not, 0xFFFFFFFF: forever. */
   expirySeconds = 0
-  readonly subscriptions = new Map<string, Subscription>()
   /** Levels of all their filters together: what they cost in the tree. */
   filterLevels = 0
   readonly inflight = new Inflight()
@@ -63,6 +64,8 @@ export class Session {
   sink: ((message: Message) => void) | undefined = undefined
   /** Of the exchanges underway those up to this order have been sent again [MQTT-4.4.0-1]. */
   resentThrough = 0
+  private readonly subscribed = new Map<string, Subscription>()
+  private coverage: TopicTree<Session, true> | undefined = undefined
   private incomingMessages: Map<number, IncomingMessage> | undefined = undefined
   private lastOrder = 0
 
@@ -70,6 +73,44 @@ export class Session {
   constructor(clientId: string, memory: MemoryUse = { bytes: 0 }) {
     this.clientId = clientId
     this.queue = new OutboundQueue(memory)
+  }
+
+  /** By topic filter. */
+  get subscriptions(): ReadonlyMap<string, Subscription> {
+    return this.subscribed
+  }
+
+  /** An equal filter replaces the subscription [MQTT-3.8.4-3]. */
+  putSubscription(subscription: Subscription): void {
+    const { filter } = subscription
+    if (!this.subscribed.has(filter)) {
+      this.filterLevels += Topic.levelsOf(filter)
+      this.coverage = undefined
+    }
+    this.subscribed.set(filter, subscription)
+  }
+
+  removeSubscription(filter: string): void {
+    if (!this.subscribed.delete(filter)) return
+    this.filterLevels -= Topic.levelsOf(filter)
+    this.coverage = undefined
+  }
+
+  /**
+   * Whether one of its subscriptions matches. For who has many topics to ask about: the first costs as much as all
+   * filters together, and the memory until `forgetCoverage`.
+   */
+  covers(topic: string): boolean {
+    this.coverage ??= this.makeCoverage()
+    let found = false
+    this.coverage.match(topic, () => {
+      found = true
+    })
+    return found
+  }
+
+  forgetCoverage(): void {
+    this.coverage = undefined
   }
 
   /** Outlives its connection: what is acknowledged to it must survive a crash. */
@@ -104,7 +145,8 @@ export class Session {
 
   /** It has ended for good. A route found while it lived may refer to it for long, and must not keep its messages. */
   forget(): void {
-    this.subscriptions.clear()
+    this.subscribed.clear()
+    this.coverage = undefined
     this.inflight.clear()
     this.queue.clear()
     this.pageRequest = undefined
@@ -114,6 +156,12 @@ export class Session {
   /** Whether the receiver was told that this is a duplicate; exchanges are sent again oldest first. */
   hasResent(outgoing: Outgoing): boolean {
     return outgoing.packetId !== 0 && outgoing.order <= this.resentThrough
+  }
+
+  private makeCoverage(): TopicTree<Session, true> {
+    const filters = new TopicTree<Session, true>()
+    for (const filter of this.subscribed.keys()) filters.set(Topic.parseShared(filter)?.filter ?? filter, this, true)
+    return filters
   }
 
   nextOrder(): number {

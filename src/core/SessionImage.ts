@@ -5,7 +5,6 @@
  * is written down is `storage/SessionJson.ts`. Of the will only one that waits for its delay is the session's: the will
  * of a connected client belongs to its connection.
  */
-import * as Topic from "../protocol/Topic.ts"
 import type { QoS } from "../protocol/Packet.ts"
 import type { Properties } from "../protocol/Property.ts"
 import type { CoreState } from "./CoreState.ts"
@@ -183,10 +182,7 @@ const toSession = (core: CoreState, image: SessionImage, now: number): Session =
   session.unclaimed = image.userName === undefined
   session.expirySeconds = Math.min(image.expirySeconds, core.config.sessionExpirySecondsMax)
   session.disconnectedAt = now
-  for (const subscription of image.subscriptions) {
-    session.subscriptions.set(subscription.filter, subscription)
-    session.filterLevels += Topic.levelsOf(subscription.filter)
-  }
+  for (const subscription of image.subscriptions) session.putSubscription(subscription)
   for (const one of image.incoming) {
     const incoming = new IncomingMessage(one.packetId, toMessage(core, one), 0, one.dup)
     incoming.message.publisher = session // No Local holds here too [MQTT-3.8.3-3]

@@ -3,7 +3,6 @@
  *
  * Owns wills too, because a will's due time is bound to the session's [MQTT-3.1.3-9].
  */
-import * as Topic from "../protocol/Topic.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import { NEVER_EXPIRES } from "./CoreConfig.ts"
 import type { CoreState } from "./CoreState.ts"
@@ -186,8 +185,7 @@ const restoreInto = (
   switch (record._tag) {
     case "PutSubscription": {
       const { _tag, clientId: _, ...subscription } = record
-      session.subscriptions.set(record.filter, subscription)
-      session.filterLevels += Topic.levelsOf(record.filter)
+      session.putSubscription(subscription)
       core.router.subscribe(session, subscription)
       return
     }

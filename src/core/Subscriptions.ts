@@ -105,8 +105,7 @@ const grant = (progress: Progress, request: Request, qos: 0 | 1 | 2): void => {
   const subscriptionIdentifier = packet.properties?.subscriptionIdentifiers?.[0] ?? 0
   const subscription = { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier }
   const isNew = !session.subscriptions.has(filter)
-  if (isNew) session.filterLevels += Topic.levelsOf(filter)
-  session.subscriptions.set(filter, subscription) // an equal filter replaces the subscription [MQTT-3.8.4-3]
+  session.putSubscription(subscription)
   core.router.subscribe(session, subscription)
   progress.sequence = Math.max(progress.sequence, SessionJournal.putSubscription(core, session, subscription))
   codes.push(qos)
@@ -175,7 +174,7 @@ export const unsubscribe = (
 
 /** Takes one subscription out of a session. Returns the journal sequence of that; 0: none. */
 export const remove = (core: CoreState, connection: ServerConnection, session: Session, filter: string): number => {
-  if (session.subscriptions.delete(filter)) session.filterLevels -= Topic.levelsOf(filter)
+  session.removeSubscription(filter)
   core.router.unsubscribe(session, filter)
   RetainedDelivery.forget(core, session, filter)
   if (core.events.wants.Unsubscribed) {

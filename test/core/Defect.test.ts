@@ -72,7 +72,7 @@ describe("a bug that is met", () => {
     h.install("subscribe")
     const victim = ready(h, "a")
     victim.subscribe("t")
-    h.session("a")!.subscriptions.set = planted
+    h.session("a")!.putSubscription = planted
     h.answer({ reasonCode: 0 })
     h.core.installed.subscribe = false
     assertOnly(h, victim)
@@ -85,7 +85,7 @@ describe("a bug that is met", () => {
     const client = ready(h, "a")
     client.subscribe("r")
     client.take()
-    h.session("a")!.subscriptions.get = planted
+    Object.defineProperty(h.session("a")!, "subscriptions", { get: planted })
     h.answer({ reasonCode: 0 })
     assert.deepStrictEqual(
       h.defects.map(({ connectionId }) => connectionId),

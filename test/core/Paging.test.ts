@@ -353,6 +353,40 @@ describe("a store that has lost messages", () => {
     assert.strictEqual(h.core.stats.messagesDropped, 10)
     assert.strictEqual(h.session("a")?.queue.length, 0)
   })
+
+  it("is not taken to have lost what was left to it after it was asked; what is lost does not come back", () => {
+    const h = pagingHarness({ inflightMax: 3 })
+    const publisher = withAbsent(h)
+    publish(publisher, 1, 100)
+    const { queue } = h.session("a")!
+    const asked = queue.stored!.count
+    const head = queue.head.length
+    h.together(() => {
+      h.connect("a", kept(4))
+      for (let turns = 0; turns < 3; turns++) h.turn()
+    })
+    const client = h.clients.at(-1)!
+    const received: Array<string> = []
+    h.together(() => {
+      // Until it asks for what follows: that part of the disk gives nothing now.
+      while (h.core.pageRequests.length === 0) {
+        for (const { packetId, payload } of all(client, "Publish")) {
+          received.push(new TextDecoder().decode(payload))
+          client.pubAck(packetId!)
+        }
+        client.flush()
+      }
+      const [request] = h.core.pageRequests.splice(0)
+      for (let next = 101; next <= 200; next++) publisher.publish("t", `${next}`, { qos: 1 })
+      assert.isAbove(queue.stored!.through, request!.through)
+      assert.strictEqual(h.core.pageRead(request!, [], h.now), 0)
+    })
+    received.push(...receiveAll(client))
+    assert.deepStrictEqual(received, [...numbers(1, head), ...numbers(head + asked + 1, 200)])
+    assert.strictEqual(h.core.stats.messagesDropped, asked)
+    assert.strictEqual(h.store.memory.sessions.get("a")?.outgoing.size, 0)
+    assert.isUndefined(queue.stored)
+  })
 })
 
 describe("an exchange underway whose order is between those that wait", () => {

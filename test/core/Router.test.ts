@@ -49,15 +49,15 @@ describe("Router", () => {
       const session = sessions[random(5)]!
       const at = filter()
       if (random(3) === 0) {
-        session.subscriptions.delete(at)
+        session.removeSubscription(at)
         router.unsubscribe(session, at)
       } else if (session.subscriptions.size < 6) {
         const one = subscription(at)
-        session.subscriptions.set(at, one)
+        session.putSubscription(one)
         router.subscribe(session, one)
       } else {
         const [first] = session.subscriptions.keys()
-        session.subscriptions.delete(first!)
+        session.removeSubscription(first!)
         router.unsubscribe(session, first!)
       }
       const topic = topics[random(topics.length)]!
