@@ -94,7 +94,7 @@ const acceptQos1 = (
   const before = core.journal.sequence
   if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), 6, dup)
   const reasonCode = Routing.routeAlong(core, message, routeOf(core, connection, message.topic), now)
-  const sequence = core.journal.sequence === before ? 0 : core.journal.sequence
+  const sequence = promisedSequence(core, message, before)
   if (sequence === 0 && !core.events.messages) {
     Output.acknowledge(core, connection, Output.PUBACK, packetId, reasonCode, 0, undefined, now)
     return
@@ -221,7 +221,7 @@ const release = (
   const before = core.journal.sequence
   if (permitted) Routing.routeAlong(core, incoming.message, core.router.route(incoming.message.topic), now)
   SessionJournal.removeIncoming(core, session, incoming)
-  const sequence = core.journal.sequence === before ? 0 : core.journal.sequence
+  const sequence = promisedSequence(core, incoming.message, before)
   if (sequence === 0 && !core.events.messages) {
     session.incoming.delete(packetId)
     Output.acknowledge(core, connection, Output.PUBCOMP, packetId, 0, 0, undefined, now)
@@ -238,6 +238,13 @@ const release = (
   }
   Output.acknowledge(core, connection, Output.PUBCOMP, packetId, 0, sequence, released, now)
 }
+
+/**
+ * What must be durable before a message is acknowledged; 0: nothing. `before` is where the journal was when it came. To
+ * clear a retained message that is not there adds nothing, and the clearing that took it may still be on its way.
+ */
+const promisedSequence = (core: CoreState, message: Message, before: number): number =>
+  core.journal.sequence === before && !message.retain ? 0 : core.journal.sequence
 
 /** Most publishers repeat their topic: the decoder returns the identical string, so this compare is of pointers. */
 const routeOf = (core: CoreState, connection: ServerConnection, topic: string): Route => {

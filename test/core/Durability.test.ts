@@ -117,6 +117,68 @@ describe("acknowledgements follow durability", () => {
     assert.deepStrictEqual(publisher.takeWords(), ["PubAck 2"])
   })
 
+  it("acknowledges what needs no operation any more when the earlier one is stored: a retained message cleared", () => {
+    for (const qos of [0, 1] as const) {
+      const harness = manual()
+      const first = harness.connectDurable("first")
+      const second = harness.connectDurable("second")
+      const clean = harness.connect("clean")
+      first.publish("t", "kept", { qos: 1, retain: true })
+      harness.commit()
+      first.publish("t", "", { qos, retain: true })
+      for (const client of [first, second, clean]) {
+        client.take()
+        client.publish("t", "", { qos: 1, retain: true, packetId: 8 })
+        assert.deepStrictEqual(client.take(), [])
+      }
+      clean.publish("t", "", { qos: 2, retain: true, packetId: 9 })
+      clean.pubRel(9)
+      assert.deepStrictEqual(clean.take(), [])
+      assert.deepStrictEqual(harness.store.waitingTags, ["RemoveRetained"])
+      harness.commit()
+      assert.include(first.takeWords(), "PubAck 8")
+      assert.deepStrictEqual(second.takeWords(), ["PubAck 8"])
+      assert.deepStrictEqual(clean.takeWords(), ["PubAck 8", "PubRec 9", "PubComp 9"])
+      harness.crash()
+      assert.strictEqual(harness.core.retained.size, 0)
+    }
+  })
+
+  it("does so too for PUBCOMP alone, and waits no more once the clearing is stored", () => {
+    const harness = manual()
+    const clean = harness.connect("clean")
+    clean.publish("t", "kept", { retain: true })
+    harness.commit()
+    clean.take()
+    clean.publish("t", "", { qos: 2, retain: true, packetId: 9 })
+    assert.deepStrictEqual(clean.takeWords(), ["PubRec 9"])
+    harness.connect("other").publish("t", "", { retain: true })
+    clean.pubRel(9)
+    assert.deepStrictEqual(clean.take(), [])
+    harness.commit()
+    assert.deepStrictEqual(clean.takeWords(), ["PubComp 9"])
+    clean.publish("t", "", { qos: 1, retain: true, packetId: 10 })
+    assert.deepStrictEqual(clean.takeWords(), ["PubAck 10"])
+  })
+
+  it("shows what repeats an uncommitted change on a new connection only when the change is stored", () => {
+    const harness = manual()
+    harness.connectDurable("c", "a", "b").unsubscribe("a")
+    const again = harness.connect("c", durable) // takes over: the first answer is dropped
+    again.unsubscribe("a")
+    again.subscribe("b")
+    assert.deepStrictEqual(again.take(), [])
+    harness.commit(1) // the removal of the filter; the CONNACK's own record is later
+    assert.deepStrictEqual(again.take(), [])
+    harness.commit()
+    assert.deepStrictEqual(again.takeWords(), ["ConnAck 0 present", "UnsubAck 1 []", "SubAck 2 [2]"])
+    again.unsubscribe("b")
+    again.unsubscribe("b")
+    assert.deepStrictEqual(again.take(), [])
+    harness.commit()
+    assert.deepStrictEqual(again.takeWords(), ["UnsubAck 3 []", "UnsubAck 4 []"])
+  })
+
   it("stores an incoming QoS 2 message at PUBLISH, and routes and releases it in one batch at PUBREL", () => {
     const harness = manual()
     const subscriber = harness.connectDurable("s", "t")
