@@ -9,7 +9,7 @@ import * as Topic from "../protocol/Topic.ts"
 import type { Answer } from "./Ask.ts"
 import * as Authenticating from "./Authenticating.ts"
 import { NEVER_EXPIRES } from "./CoreConfig.ts"
-import type { CoreState } from "./CoreState.ts"
+import type { AskedWill, CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
 import * as Disconnection from "./Disconnection.ts"
 import { Message } from "./Message.ts"
@@ -213,10 +213,15 @@ const accept = (
   if (session !== undefined && (packet.cleanStart || !isOwn(core, connection, session))) {
     Sessions.remove(core, session, now) // [MQTT-3.1.4-4]
     session = undefined
+  } else if (session !== undefined && Sessions.settle(core, session, now)) session = undefined
+  const askedWill = core.askedWills.get(clientId)
+  if (askedWill !== undefined) {
+    waitForWill(core, connection, packet, askedWill, grants)
+    return
   }
   const sessionPresent = session !== undefined
   session ??= Sessions.create(core, clientId)
-  Sessions.resumed(core, session, now)
+  Sessions.resumed(core, session)
   negotiate(core, connection, session, packet, now)
   // From now on it ends with its connection, and a crash is such an end.
   if (!session.kept) SessionJournal.removeSession(core, session)
@@ -246,6 +251,25 @@ const accept = (
   Output.sendWhenDurable(core, connection, sequence, connAck, released, now)
   // Redelivery follows the CONNACK's bytes: `start` only opened the way.
   if (connection.phase === "connected") redeliver(core, connection, now)
+}
+
+/** A hook decides about the will of the session that was, and the store has room for no other until then. */
+const waitForWill = (
+  core: CoreState,
+  connection: ServerConnection,
+  packet: Connect,
+  { waiting }: AskedWill,
+  grants: Resuming.Grants | undefined
+): void => {
+  Question.hold(core, connection)
+  waiting.push((later) => {
+    if (connection.phase !== "connecting") return
+    Question.letGo(core, connection, later)
+    const refusal = refusalOf(core, packet)
+    if (refusal !== undefined) refuse(core, connection, refusal, undefined, later)
+    else accept(core, connection, packet, later, grants)
+    core.continuing.push(connection)
+  })
 }
 
 /** A client id is no proof: what one user left waiting, another who comes with it does not inherit. */

@@ -72,6 +72,12 @@ export interface Question {
   readonly answered: (answer: Answer, now: number) => void
 }
 
+/** A will in the store that a hook decides about, and who goes on when it has. */
+export interface AskedWill {
+  readonly session: Session
+  readonly waiting: Array<(now: number) => void>
+}
+
 /** How exact deadlines are, in milliseconds: keep alive, expiry and the like are in whole seconds. */
 const DEADLINE_GRANULARITY_MILLIS = 100
 
@@ -126,6 +132,8 @@ export class CoreState {
    * bring them back, so no client may be told before that it has a new one.
    */
   readonly removals = new Map<string, number>()
+  /** By client id; their sessions may have ended. */
+  readonly askedWills = new Map<string, AskedWill>()
   /** Connections that hold a packet back until the store accepts work again. */
   readonly refused = new Set<ServerConnection>()
 

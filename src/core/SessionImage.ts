@@ -17,6 +17,7 @@ import { Session, type Subscription } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
 import * as Sessions from "./Sessions.ts"
 import type { PutOutgoing } from "./StoreOperation.ts"
+import * as Wills from "./Wills.ts"
 
 export interface MessageImage {
   readonly messageId: number
@@ -157,6 +158,7 @@ export const put = (core: CoreState, image: SessionImage, now: number): Refusal 
     session.forget()
     return refusal
   }
+  Wills.displace(core, image.clientId)
   if (former !== undefined) Sessions.discard(core, former)
   core.sessions.set(session.clientId, session)
   SessionJournal.putSession(core, session)

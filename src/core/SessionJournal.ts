@@ -19,10 +19,15 @@ const append = (core: CoreState, operation: StoreOperation): number => {
   return core.journal.sequence
 }
 
-export const putSession = (core: CoreState, session: Session): number => {
-  if (!keeps(core, session)) return 0
+export const putSession = (core: CoreState, session: Session): number =>
+  keeps(core, session) ? appendSession(core, session, session.expirySeconds) : 0
+
+/** What is left of a session that has ended: its will, while a hook decides about that. Nothing else outlives it. */
+export const putWill = (core: CoreState, session: Session): number => appendSession(core, session, 0)
+
+const appendSession = (core: CoreState, session: Session, expirySeconds: number): number => {
   session.inStore = true
-  const { clientId, userName, unclaimed, expirySeconds, disconnectedAt, will } = session
+  const { clientId, userName, unclaimed, disconnectedAt, will } = session
   return append(core, {
     _tag: "PutSession",
     clientId,

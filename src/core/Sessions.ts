@@ -1,21 +1,19 @@
 /**
  * The life of sessions: made, resumed, left by their connection, expired, restored from the store.
  *
- * Owns wills too, because a will's due time is bound to the session's [MQTT-3.1.3-9].
+ * Owns when wills are due too, because that is bound to the session's end [MQTT-3.1.3-9].
  */
-import * as ReasonCode from "../protocol/ReasonCode.ts"
 import { NEVER_EXPIRES } from "./CoreConfig.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
 import { IncomingMessage } from "./IncomingMessage.ts"
 import { Message } from "./Message.ts"
 import * as Paging from "./Paging.ts"
-import * as PublishPermission from "./PublishPermission.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
-import * as Routing from "./Routing.ts"
 import { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
 import type { PutSession, StoreRecord } from "./StoreOperation.ts"
+import * as Wills from "./Wills.ts"
 
 export const create = (core: CoreState, clientId: string): Session => {
   const session = new Session(clientId, core.queueMemory)
@@ -25,11 +23,12 @@ export const create = (core: CoreState, clientId: string): Session => {
 
 /** Ends a session and everything in it [MQTT-4.1.0-2]. Returns the journal sequence of that; 0: none. */
 export const remove = (core: CoreState, session: Session, now: number): number => {
-  publishWill(core, session, now) // a will that waited does not wait beyond its session
+  Wills.publish(core, session, now) // a will that waited does not wait beyond its session
   tellRemoved(core, session)
   for (const filter of session.subscriptions.keys()) core.router.unsubscribe(session, filter)
   Delivery.reassign(core, session, now)
-  return forget(core, session)
+  const sequence = forget(core, session)
+  return Wills.isAsked(core, session) ? SessionJournal.putWill(core, session) : sequence
 }
 
 /** Another session takes its place that has what was in it: nothing is published and nothing is given to others. */
@@ -63,7 +62,7 @@ export const leave = (core: CoreState, session: Session, withWill: boolean, now:
   session.disconnectedAt = now
   if (!withWill) session.will = undefined
   if (session.will !== undefined) {
-    if (session.will.delaySeconds === 0) publishWill(core, session, now)
+    if (session.will.delaySeconds === 0) Wills.publish(core, session, now)
     else session.willDueAt = now + session.will.delaySeconds * 1_000
   }
   if (!session.durable) {
@@ -74,10 +73,12 @@ export const leave = (core: CoreState, session: Session, withWill: boolean, now:
   schedule(core, session)
 }
 
-/** DISCONNECT may change how long the session is kept [MQTT-3.14.2-2]; a cap of the broker still holds. */
+/**
+ * DISCONNECT may change how long the session is kept [MQTT-3.14.2-2]; a cap of the broker still holds. The store is
+ * told when the connection ends, which is next.
+ */
 export const setExpiry = (core: CoreState, session: Session, expirySeconds: number): void => {
   session.expirySeconds = Math.min(expirySeconds, core.config.sessionExpirySecondsMax)
-  if (!session.durable) SessionJournal.removeSession(core, session)
 }
 
 const expiresAt = (session: Session): number =>
@@ -93,11 +94,18 @@ export const schedule = (core: CoreState, session: Session): void => {
 }
 
 /**
- * A client came back: no will, no expiry [MQTT-3.1.3-9]. A will that is due is published all the same: after a restart
- * the client may come before the first look at the deadlines.
+ * A client comes back, perhaps after a restart and before the first look at the deadlines: what has come due meanwhile
+ * happens first. Whether the session has ended.
  */
-export const resumed = (core: CoreState, session: Session, now: number): void => {
-  if (now >= session.willDueAt) publishWill(core, session, now)
+export const settle = (core: CoreState, session: Session, now: number): boolean => {
+  const isOver = now >= expiresAt(session)
+  if (isOver) remove(core, session, now)
+  else if (now >= session.willDueAt) Wills.publish(core, session, now)
+  return isOver
+}
+
+/** A client came back: no will, no expiry [MQTT-3.1.3-9]. */
+export const resumed = (core: CoreState, session: Session): void => {
   session.disconnectedAt = 0
   session.willDueAt = Number.POSITIVE_INFINITY
   core.deadlines.cancel(session)
@@ -106,35 +114,19 @@ export const resumed = (core: CoreState, session: Session, now: number): void =>
 /** Called when a deadline of the session may have come. */
 export const check = (core: CoreState, session: Session, now: number): void => {
   if (session.owner !== undefined) return
+  if (core.sessions.get(session.clientId) !== session) {
+    Wills.publishRestored(core, session, now)
+    return
+  }
   if (now >= expiresAt(session)) {
     remove(core, session, now)
     return
   }
   if (now >= session.willDueAt) {
-    publishWill(core, session, now)
-    SessionJournal.putSession(core, session)
+    Wills.publish(core, session, now)
+    if (!Wills.isAsked(core, session)) SessionJournal.putSession(core, session)
   }
   schedule(core, session)
-}
-
-const publishWill = (core: CoreState, session: Session, now: number): void => {
-  const { will } = session
-  session.will = undefined
-  session.willDueAt = Number.POSITIVE_INFINITY
-  if (will === undefined) return
-  const route = (later: number): void => {
-    const { topic, payload, qos, retain, properties } = will.message
-    const message = Message.fromParts({ topic, payload, qos, retain, properties }, core.nextMessageId(), session, later)
-    Routing.route(core, message, later)
-  }
-  if (!core.installed.publish) {
-    route(now)
-    return
-  }
-  PublishPermission.askForWill(core, session, will.message, ({ reasonCode }, later) => {
-    if (!ReasonCode.isFailure(reasonCode)) route(later)
-    else PublishPermission.refused(core, "will", "", session, will.message, reasonCode)
-  })
 }
 
 /** At the start, before the first connection: one record of the store. */
@@ -159,12 +151,6 @@ export const restore = (core: CoreState, record: StoreRecord, now: number): void
 const restoreSession = (core: CoreState, record: PutSession, now: number): void => {
   const session = new Session(record.clientId, core.queueMemory)
   session.inStore = true
-  // It was kept for what waited only in the store, and ended with its connection.
-  if (record.expirySeconds === 0) {
-    SessionJournal.removeSession(core, session)
-    return
-  }
-  core.sessions.set(session.clientId, session)
   session.userName = record.userName
   session.unclaimed = record.unclaimed === true
   session.expirySeconds = record.expirySeconds
@@ -174,7 +160,12 @@ const restoreSession = (core: CoreState, record: PutSession, now: number): void 
     session.will = { message: Message.fromStored(record.will.message), delaySeconds: record.will.delaySeconds }
     session.willDueAt = session.disconnectedAt + record.will.delaySeconds * 1_000
   }
-  schedule(core, session)
+  if (session.durable) {
+    core.sessions.set(session.clientId, session)
+    schedule(core, session)
+  } else if (session.will !== undefined) Wills.restore(core, session, now)
+  // It was kept for what waited only in the store, and ended with its connection.
+  else SessionJournal.removeSession(core, session)
 }
 
 const restoreInto = (

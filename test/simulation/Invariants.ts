@@ -37,7 +37,7 @@ export const always = (world: World, core: CoreState): void => {
   world.check(core.sessions.size <= config.sessionsMax, () => `${core.sessions.size} sessions.`)
   world.check(core.retained.size <= config.retainedMessagesMax, () => `${core.retained.size} retained messages.`)
   world.check(core.retainedBytes <= config.retainedBytesMax, () => `${core.retainedBytes} retained bytes.`)
-  const timers = core.connections.size + core.sessions.size + core.retained.size
+  const timers = core.connections.size + core.sessions.size + core.askedWills.size + core.retained.size
   world.check(core.deadlines.size <= timers, () => `${core.deadlines.size} deadlines for ${timers}.`)
   for (const connection of core.gated) checkKnown(world, core, connection, "gated")
   for (const connection of core.refused) checkKnown(world, core, connection, "refused")
