@@ -15,6 +15,8 @@ import { databaseIn } from "../../src/cli/StorageFlags.ts"
 import * as SqliteBackup from "../../src/storage/SqliteBackup.ts"
 import type { Durability } from "../../src/storage/SqliteFile.ts"
 import { BrokerProcess, type Kind } from "./BrokerProcess.ts"
+import { Fickle } from "./Fickle.ts"
+import { Mortal } from "./Mortal.ts"
 import { Publisher } from "./Publisher.ts"
 import { Subscriber } from "./Subscriber.ts"
 import * as Verdict from "./Verdict.ts"
@@ -37,6 +39,12 @@ export interface Outcome {
   readonly killsInBackup: number
   /** Messages that the broker acknowledged. */
   readonly acknowledged: number
+  /** Connections that it accepted and that were cut: each has a will. */
+  readonly wills: number
+  /** Retained messages whose end it acknowledged. */
+  readonly cleared: number
+  /** Subscriptions whose end it acknowledged. */
+  readonly unsubscribed: number
   /** What subscribers got of them, repetitions included. */
   readonly received: number
   /** What is wrong; empty: all that was promised was kept. */
@@ -44,6 +52,7 @@ export interface Outcome {
 }
 
 const MESSAGES_PER_CYCLE = 5_000
+const CUTS_PER_CYCLE = 3
 const KILL_MILLIS = 120
 const BACKUP_MILLIS = 10
 /** Every so many cycles it comes to fetch what has gathered. */
@@ -82,6 +91,8 @@ class Campaign {
     new Subscriber("online-5", 5, 2, "t/#")
   ]
   private readonly offline = new Subscriber("offline", 4, 2, "t/#")
+  private readonly mortal = new Mortal("mortal")
+  private readonly fickle = new Fickle(this.publishers[0]!)
   private broker: BrokerProcess | undefined = undefined
   private readonly kills = { all: 0, atStart: 0, inBackup: 0 }
   /** How long the last start took. */
@@ -98,29 +109,48 @@ class Campaign {
     return [...this.online, this.offline]
   }
 
+  private get everybody() {
+    return [...this.publishers, ...this.subscribers, this.mortal, this.fickle]
+  }
+
+  /** Whoever was promised something that subscribers get. */
+  private get sources(): ReadonlyArray<Verdict.Source> {
+    return [...this.publishers, this.mortal]
+  }
+
   async run(): Promise<Outcome> {
     try {
       await this.begin()
       await this.crash()
       const retained = await this.settle()
-      const acknowledged = this.publishers.flatMap((publisher) => [...publisher.acknowledged.values()])
-      return {
-        kills: this.kills.all,
-        killsAtStart: this.kills.atStart,
-        killsInBackup: this.kills.inBackup,
-        acknowledged: acknowledged.reduce((sum, numbers) => sum + numbers.length, 0),
-        received: this.subscribers.reduce((sum, { count }) => sum + count, 0),
-        complaints: [
-          ...[...this.publishers, ...this.subscribers]
-            .filter(({ refused }) => refused > 0)
-            .map(({ clientId, refused }) => `${clientId} was refused ${refused} times`),
-          ...this.subscribers.flatMap((subscriber) => Verdict.judge(this.publishers, subscriber)),
-          ...Verdict.judgeRetained(this.publishers, retained)
-        ]
-      }
+      return this.outcome(retained)
     } finally {
-      for (const client of [...this.publishers, ...this.subscribers]) client.disconnect()
+      for (const client of this.everybody) client.disconnect()
       await this.broker?.end("SIGKILL")
+    }
+  }
+
+  private outcome(retained: ReadonlyMap<string, ReadonlyArray<number>>): Outcome {
+    const { fickle, mortal, publishers, sources, subscribers } = this
+    const count = (all: ReadonlyArray<Verdict.Source>): number =>
+      all.flatMap(({ acknowledged }) => [...acknowledged.values()]).reduce((sum, { length }) => sum + length, 0)
+    return {
+      kills: this.kills.all,
+      killsAtStart: this.kills.atStart,
+      killsInBackup: this.kills.inBackup,
+      acknowledged: count(publishers),
+      wills: count([mortal]),
+      cleared: publishers.reduce((sum, { cleared }) => sum + cleared.length, 0),
+      unsubscribed: fickle.unsubscribed,
+      received: subscribers.reduce((sum, one) => sum + one.count, 0),
+      complaints: [
+        ...[...publishers, ...subscribers, mortal]
+          .filter(({ refused }) => refused > 0)
+          .map(({ clientId, refused }) => `${clientId} was refused ${refused} times`),
+        ...subscribers.flatMap((subscriber) => Verdict.judge(sources, subscriber)),
+        ...Verdict.judgeRetained(publishers, retained),
+        ...fickle.complaints
+      ]
     }
   }
 
@@ -158,7 +188,7 @@ class Campaign {
         if (this.next(BACKUP_SHARE) === 0) await this.killInBackup(broker)
         else await this.kill(broker, KILL_MILLIS)
       }
-      for (const client of [...this.publishers, ...this.subscribers]) client.disconnect()
+      for (const client of this.everybody) client.disconnect()
       if (cycle % 20 === 0) report?.(`${kind}: ${cycle} kills, ${this.offline.count} messages for whoever is away`)
     }
   }
@@ -190,7 +220,8 @@ class Campaign {
   private publishAndSubscribe(port: number, everybody: boolean): void {
     for (const publisher of this.publishers) publisher.budget = MESSAGES_PER_CYCLE
     if (everybody) this.offline.connect(port)
-    for (const client of [...this.online, ...this.publishers]) client.connect(port)
+    this.mortal.budget = CUTS_PER_CYCLE
+    for (const client of [...this.online, ...this.publishers, this.mortal, this.fickle]) client.connect(port)
   }
 
   /** A last start: everything that is on its way arrives. Returns what is retained. */
@@ -198,18 +229,24 @@ class Campaign {
     const broker = this.start()
     const port = await broker.port()
     for (const publisher of this.publishers) publisher.budget = 0
-    for (const client of [...this.subscribers, ...this.publishers]) client.connect(port)
-    await waitUntil("all is acknowledged", () => this.publishers.every(({ idle }) => idle))
+    this.mortal.budget = 1
+    for (const client of this.everybody) client.connect(port)
+    await waitUntil("all is acknowledged", () => [...this.publishers, this.mortal].every(({ idle }) => idle))
+    await waitUntil("the last will is there to be published", () => this.mortal.settled)
+    this.mortal.disconnect()
     // The last message of each topic comes last.
     for (const publisher of this.publishers) publisher.budget = 10
     for (const publisher of this.publishers) publisher.pump()
     await waitUntil("the last is acknowledged", () => this.publishers.every(({ idle }) => idle))
     await waitUntil("the last has arrived", () =>
-      this.subscribers.every((subscriber) => Verdict.isComplete(this.publishers, subscriber))
+      this.subscribers.every((subscriber) => Verdict.isComplete(this.sources, subscriber))
     )
-    const fresh = new Subscriber("fresh", 4, 1, "retained/#")
+    // In this order: when the last of the second has come, so has all of the first.
+    const fresh = new Subscriber("fresh", 4, 1, "cleared/#", "retained/#")
     fresh.connect(port)
-    await waitUntil("what is retained has come", () => fresh.received.size === this.publishers.length)
+    await waitUntil("what is retained has come", () =>
+      this.publishers.every(({ clientId }) => fresh.received.has(`retained/${clientId}`))
+    )
     fresh.disconnect()
     await this.stop(broker)
     return fresh.received

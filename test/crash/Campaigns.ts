@@ -24,11 +24,15 @@ export const runAll = async ({ cycles, seed, ...options }: Options): Promise<Out
     killsAtStart: sum(({ killsAtStart }) => killsAtStart),
     killsInBackup: sum(({ killsInBackup }) => killsInBackup),
     acknowledged: sum(({ acknowledged }) => acknowledged),
+    wills: sum(({ wills }) => wills),
+    cleared: sum(({ cleared }) => cleared),
+    unsubscribed: sum(({ unsubscribed }) => unsubscribed),
     received: sum(({ received }) => received),
     complaints: outcomes.flatMap(({ complaints }, index) => complaints.map((one) => `${kinds[index]}: ${one}`))
   }
 }
 
-export const describe = ({ acknowledged, kills, killsAtStart, killsInBackup, received }: Outcome): string =>
-  `${kills} kills (${killsAtStart} at the start, ${killsInBackup} during a backup); ` +
-  `${acknowledged} messages acknowledged, ${received} received by four subscribers of each broker`
+export const describe = (outcome: Outcome): string =>
+  `${outcome.kills} kills (${outcome.killsAtStart} at the start, ${outcome.killsInBackup} during a backup); ` +
+  `${outcome.acknowledged} messages acknowledged, ${outcome.received} received by four subscribers of each broker; ` +
+  `${outcome.wills} wills, ${outcome.cleared} retained messages cleared, ${outcome.unsubscribed} times unsubscribed`

@@ -1,7 +1,7 @@
 /**
  * One connection of a client that outlives many of them: packets out, packets in, and its end.
  */
-import { connect, type Socket } from "node:net"
+import * as net from "node:net"
 import { Decoder } from "../../src/protocol/Decoder.ts"
 import * as Encoder from "../../src/protocol/Encoder.ts"
 import type { Connect, Packet } from "../../src/protocol/Packet.ts"
@@ -26,11 +26,17 @@ export const connectPacket = (clientId: string, version: Version): Connect => ({
 
 export class Connection {
   open = true
-  private readonly socket: Socket
+  private readonly socket: net.Socket
   private readonly version: Version
 
   /** `received` is called for every packet, until the connection ends. */
-  constructor(port: number, clientId: string, version: Version, received: (packet: Packet) => void) {
+  constructor(
+    port: number,
+    clientId: string,
+    version: Version,
+    received: (packet: Packet) => void,
+    connect: Connect = connectPacket(clientId, version)
+  ) {
     this.version = version
     const decoder = new Decoder({
       sender: "server",
@@ -39,7 +45,7 @@ export class Connection {
       topicLevelsMax: 100,
       userPropertiesMax: 100
     })
-    this.socket = connect({ port, host: "127.0.0.1", noDelay: true })
+    this.socket = net.connect({ port, host: "127.0.0.1", noDelay: true })
     this.socket.on("data", (bytes: Buffer) => {
       decoder.push(bytes)
       for (let packet = decoder.next(); packet !== undefined && this.open; packet = decoder.next()) received(packet)
@@ -49,7 +55,7 @@ export class Connection {
     this.socket.on("close", () => {
       this.open = false
     })
-    this.send(connectPacket(clientId, version))
+    this.send(connect)
   }
 
   send(packet: Packet): void {

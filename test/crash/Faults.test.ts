@@ -11,6 +11,7 @@ import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
 import { brokerLayer, port } from "../broker/support.ts"
 import { random } from "../core/Random.ts"
 import { directory } from "../storage/Directory.ts"
+import { Mortal } from "./Mortal.ts"
 import { Publisher } from "./Publisher.ts"
 import { Subscriber } from "./Subscriber.ts"
 import * as Verdict from "./Verdict.ts"
@@ -83,7 +84,7 @@ const until = Effect.fnUntraced(function* (done: () => boolean) {
 
 const TIMEOUT_MILLIS = 900_000
 
-/** Two publishers and three subscribers, with their sessions in one store. */
+/** Two publishers, a client with a will and three subscribers, with their sessions in one store. */
 class Clients {
   readonly publishers = [new Publisher("p1"), new Publisher("p2")]
   readonly subscribers = [
@@ -91,11 +92,22 @@ class Clients {
     new Subscriber("s2", 5, 1, "t/#"),
     new Subscriber("s3", 5, 2, "t/#")
   ]
-  readonly all = [...this.publishers, ...this.subscribers]
+  readonly mortal = new Mortal("mortal")
+  readonly sources = [...this.publishers, this.mortal]
+  readonly all = [...this.sources, ...this.subscribers]
+  private buried = false
 
   /** Whoever is not connected comes back. */
   connect(port: number): void {
-    for (const client of this.all) if (!client.connected) client.connect(port)
+    for (const client of this.all) {
+      if (!client.connected && !(this.buried && client === this.mortal)) client.connect(port)
+    }
+  }
+
+  /** The last will. */
+  bury(): void {
+    this.buried = true
+    this.mortal.disconnect()
   }
 
   disconnect(): void {
@@ -104,6 +116,7 @@ class Clients {
 
   publish(count: number): void {
     for (const publisher of this.publishers) publisher.budget = count
+    this.mortal.budget = 1
     for (const publisher of this.publishers) publisher.pump()
   }
 
@@ -135,7 +148,7 @@ const campaign = Effect.fnUntraced(function* (seed: number, settings: { readonly
   const { faults, heal, layer } = faulty(store, seed)
   const next = random(seed + 1_000)
   const clients = new Clients()
-  const { publishers, subscribers } = clients
+  const { sources, subscribers } = clients
   const sound = Layer.succeed(BrokerStorage.BrokerStorage)(store.service)
   yield* onBroker(clients, sound, settings, (bound) => {
     clients.connect(bound)
@@ -154,14 +167,15 @@ const campaign = Effect.fnUntraced(function* (seed: number, settings: { readonly
         clients.connect(bound)
         return done()
       })
-    yield* settled(() => clients.idle)
+    yield* settled(() => clients.idle && clients.mortal.settled)
+    clients.bury()
     // The last message of each topic comes last.
     clients.publish(10)
     yield* settled(() => clients.idle)
-    yield* settled(() => subscribers.every((one) => Verdict.isComplete(publishers, one)))
+    yield* settled(() => subscribers.every((one) => Verdict.isComplete(sources, one)))
   })
   yield* onBroker(clients, layer, { ...settings }, traffic)
-  const complaints = subscribers.flatMap((subscriber) => Verdict.judge(publishers, subscriber))
+  const complaints = subscribers.flatMap((subscriber) => Verdict.judge(sources, subscriber))
   return { acknowledged: clients.acknowledged, complaints }
 })
 

@@ -14,6 +14,8 @@ interface Underway {
   readonly qos: 1 | 2
   readonly number: number
   readonly retain: boolean
+  /** It takes back what is retained. */
+  readonly clears: boolean
   /** PUBREC has come: from now on PUBREL is what is repeated. */
   released: boolean
 }
@@ -22,6 +24,10 @@ export class Publisher {
   readonly clientId: string
   /** The highest acknowledged number of each topic, and how many. Acknowledgements come in order. */
   readonly acknowledged = new Map<string, Array<number>>()
+  /** Topics whose retained message it has taken back for good, acknowledged. */
+  readonly cleared: Array<string> = []
+  /** The last number that it has sent, by topic. */
+  readonly numbers = new Map<string, number>()
   /** How many more it may publish. */
   budget = 0
   /** How often the broker would not have it: a store without room takes no session. */
@@ -32,7 +38,6 @@ export class Publisher {
   /** The broker has accepted this connection, and what was underway has been sent again: only then come new ones. */
   private resumed = false
   private readonly underway = new Map<number, Underway>()
-  private readonly numbers = new Map<string, number>()
   private lastPacketId = 0
   private turn = 0
 
@@ -67,21 +72,38 @@ export class Publisher {
   }
 
   private publish(): void {
-    this.turn = (this.turn + 1) % 5
+    this.turn = (this.turn + 1) % 7
+    if (this.turn === 6) {
+      this.retainAndClear()
+      return
+    }
     const qos = this.turn % 2 === 0 ? 1 : 2
     const retain = this.turn === 4
-    const topic = retain ? `retained/${this.clientId}` : `t/${this.clientId}/${qos}`
+    this.begin(retain ? `retained/${this.clientId}` : `t/${this.clientId}/${qos}`, qos, retain, false)
+  }
+
+  /** A topic of its own each time, so that what comes back stays there. The first of two clearings is at QoS 0. */
+  private retainAndClear(): void {
+    const topic = `cleared/${this.clientId}/${this.cleared.length + this.underway.size}-${this.lastPacketId}`
+    this.begin(topic, 1, true, false)
+    const payload = new Uint8Array(0)
+    const dup = false
+    this.connection?.send({ _tag: "Publish", topic, payload, qos: 0, retain: true, dup, properties: undefined })
+    this.begin(topic, this.lastPacketId % 2 === 0 ? 1 : 2, true, true)
+  }
+
+  private begin(topic: string, qos: 1 | 2, retain: boolean, clears: boolean): void {
     const number = (this.numbers.get(topic) ?? 0) + 1
     this.numbers.set(topic, number)
     do this.lastPacketId = (this.lastPacketId % 65_535) + 1
     while (this.underway.has(this.lastPacketId))
-    const message = { packetId: this.lastPacketId, topic, qos, number, retain, released: false } as const
-    this.underway.set(message.packetId, { ...message })
+    const message = { packetId: this.lastPacketId, topic, qos, number, retain, clears, released: false }
+    this.underway.set(message.packetId, message)
     this.send(message, false)
   }
 
-  private send({ number, packetId, qos, released, retain, topic }: Underway, dup: boolean): void {
-    const payload = Payload.of(number)
+  private send({ clears, number, packetId, qos, released, retain, topic }: Underway, dup: boolean): void {
+    const payload = clears ? new Uint8Array(0) : Payload.of(number)
     if (released) this.connection?.send(ack("PubRel", packetId))
     else this.connection?.send({ _tag: "Publish", topic, payload, qos, retain, dup, packetId, properties: undefined })
   }
@@ -122,6 +144,10 @@ export class Publisher {
     const message = this.underway.get(packetId)
     if (message === undefined) return // of an exchange that was finished on the connection before
     this.underway.delete(packetId)
+    if (message.topic.startsWith("cleared/")) {
+      if (message.clears) this.cleared.push(message.topic)
+      return
+    }
     const numbers = this.acknowledged.get(message.topic)
     if (numbers === undefined) this.acknowledged.set(message.topic, [message.number])
     else numbers.push(message.number)

@@ -14,18 +14,18 @@ export class Subscriber {
   count = 0
   subscribed = false
   private readonly version: Version
-  private readonly filter: string
+  private readonly filters: ReadonlyArray<string>
   /** How often the broker would not have it: a store without room takes no session. */
   refused = 0
   private connection: Connection | undefined = undefined
   /** QoS 2 packet ids between PUBLISH and PUBREL. */
   private readonly pending = new Set<number>()
 
-  constructor(clientId: string, version: Version, qos: 1 | 2, filter: string) {
+  constructor(clientId: string, version: Version, qos: 1 | 2, ...filters: ReadonlyArray<string>) {
     this.clientId = clientId
     this.version = version
     this.qos = qos
-    this.filter = filter
+    this.filters = filters
   }
 
   get connected(): boolean {
@@ -71,9 +71,10 @@ export class Subscriber {
   }
 
   private subscribe(): void {
-    const { filter, qos } = this
-    const subscription = { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const
-    this.connection?.send({ _tag: "Subscribe", packetId: 1, subscriptions: [subscription], properties: undefined })
+    const { filters, qos } = this
+    const options = { qos, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const
+    const subscriptions = filters.map((filter) => ({ filter, ...options }))
+    this.connection?.send({ _tag: "Subscribe", packetId: 1, subscriptions, properties: undefined })
   }
 
   private take({ packetId = 0, payload, qos, topic }: Extract<Packet, { readonly _tag: "Publish" }>): void {

@@ -5,22 +5,24 @@ import { DatabaseSync } from "node:sqlite"
 import type { Publisher } from "./Publisher.ts"
 import type { Subscriber } from "./Subscriber.ts"
 
+/** Whoever was promised something: the numbers that were acknowledged, by topic. */
+export interface Source {
+  readonly acknowledged: ReadonlyMap<string, ReadonlyArray<number>>
+}
+
 type Topics = ReadonlyArray<readonly [topic: string, acknowledged: ReadonlyArray<number>]>
 
 /** What was acknowledged on the topics that everybody is subscribed to. */
-const topicsOf = (publishers: ReadonlyArray<Publisher>): Topics =>
-  publishers.flatMap(({ acknowledged }) => [...acknowledged].filter(([topic]) => topic.startsWith("t/")))
+const topicsOf = (sources: ReadonlyArray<Source>): Topics =>
+  sources.flatMap(({ acknowledged }) => [...acknowledged].filter(([topic]) => topic.startsWith("t/")))
 
 /** Whether the last message of each topic is there. */
-export const isComplete = (publishers: ReadonlyArray<Publisher>, { received }: Subscriber): boolean =>
-  topicsOf(publishers).every(([topic, numbers]) => received.get(topic)?.at(-1) === numbers.at(-1))
+export const isComplete = (sources: ReadonlyArray<Source>, { received }: Subscriber): boolean =>
+  topicsOf(sources).every(([topic, numbers]) => received.get(topic)?.at(-1) === numbers.at(-1))
 
 /** Every acknowledged message has arrived, QoS 2 once, and each topic in its order. */
-export const judge = (
-  publishers: ReadonlyArray<Publisher>,
-  { clientId, qos, received }: Subscriber
-): ReadonlyArray<string> =>
-  topicsOf(publishers).flatMap(([topic, acknowledged]) => {
+export const judge = (sources: ReadonlyArray<Source>, { clientId, qos, received }: Subscriber): ReadonlyArray<string> =>
+  topicsOf(sources).flatMap(([topic, acknowledged]) => {
     const numbers = received.get(topic) ?? []
     const once = new Set(numbers)
     const complaints: Array<string> = []
@@ -36,15 +38,19 @@ export const judge = (
     return complaints
   })
 
-/** What is retained is what was acknowledged last. */
+/** What is retained is what was acknowledged last, and nothing that was taken back. */
 export const judgeRetained = (
   publishers: ReadonlyArray<Publisher>,
   retained: ReadonlyMap<string, ReadonlyArray<number>>
 ): ReadonlyArray<string> =>
-  publishers.flatMap(({ acknowledged, clientId }) => {
+  publishers.flatMap(({ acknowledged, clientId, cleared }) => {
+    const back = cleared.filter((topic) => retained.has(topic))
     const last = acknowledged.get(`retained/${clientId}`)?.at(-1)
     const found = retained.get(`retained/${clientId}`)?.at(-1)
-    return last === found ? [] : [`retained/${clientId} is ${found}, and ${last} was acknowledged`]
+    return [
+      ...back.map((topic) => `${topic} is back, and its end was acknowledged`),
+      ...(last === found ? [] : [`retained/${clientId} is ${found}, and ${last} was acknowledged`])
+    ]
   })
 
 /** Throws when a copy of the store is damaged. */
