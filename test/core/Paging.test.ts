@@ -42,6 +42,24 @@ const receiveAll = (client: TestClient, except?: number): ReadonlyArray<string> 
   }
 }
 
+describe("many queues after a restart", () => {
+  it("are in memory up to a part of what all may have; the rest is counted, and read when its client comes", () => {
+    const h = pagingHarness({ queueMemoryBytesMax: 1_000_000, queuesMemoryBytesMax: 8 * 20_000 })
+    const names = numbers(1, 50).map((number) => `c${number}`)
+    for (const name of names) subscriber(h, name, kept(4), "t").drop()
+    publish(ready(h, "p"), 1, 10)
+    h.crash()
+    assert.isBelow(h.state.queueMemory.bytes, 21_000)
+    const unread = names.filter((name) => (h.session(name)?.queue.memoryBytes ?? 0) === 0)
+    assert.isAbove(unread.length, 40)
+    for (const name of names) {
+      assert.strictEqual(h.session(name)?.queue.length, 10)
+      assert.deepStrictEqual(receiveAll(h.connect(name, kept(4))), numbers(1, 10))
+    }
+    assert.strictEqual(h.state.queueMemory.bytes, 0)
+  })
+})
+
 describe("a queue longer than its memory", () => {
   it("has its ends in memory, the rest in the store, and is delivered in order", () => {
     const h = pagingHarness({ inflightMax: 3 })
