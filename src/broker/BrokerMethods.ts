@@ -18,6 +18,7 @@ import * as Topic from "../protocol/Topic.ts"
 import type { ConnectionKey } from "../settings/DocumentedSettings.ts"
 import * as Settings from "../settings/Settings.ts"
 import type { CertificatesOptions, ListenerOptions } from "../transport/Listener.ts"
+import * as ListenerConfig from "../transport/ListenerConfig.ts"
 import * as BrokerError from "./BrokerError.ts"
 import * as BrokerEvent from "./BrokerEvent.ts"
 import type { Parts, Running } from "./RunningBroker.ts"
@@ -98,6 +99,11 @@ const LARGE_BYTES = 200_000_000
 const bytesOf = (payload: Uint8Array | string): Uint8Array =>
   typeof payload === "string" ? Buffer.from(payload) : payload
 
+const checked = (certificates: object = {}) =>
+  Effect.mapError(ListenerConfig.checkReplacement(certificates), (error) =>
+    BrokerError.of(new BrokerError.InvalidSetting({ detail: `new certificates: ${error.message}` }))
+  )
+
 export const listening = (running: Running) => ({
   addListener: (options: ListenerOptions) =>
     open(running).pipe(
@@ -105,7 +111,11 @@ export const listening = (running: Running) => ({
       Effect.map(Snapshot.ofListener)
     ),
   replaceCertificates: (localPort: number, certificates: CertificatesOptions = {}, localHost?: string) =>
-    Effect.suspend(() => running.parts.listeners.replaceCertificates(localPort, certificates, localHost)),
+    checked(certificates).pipe(
+      Effect.andThen(
+        Effect.suspend(() => running.parts.listeners.replaceCertificates(localPort, certificates, localHost))
+      )
+    ),
   stopListening: Effect.sync(() => running.parts.listeners.stopAccepting()),
   startListening: Effect.flatMap(open(running), ({ listeners }) => listeners.resume()),
   listening: Effect.sync(() => Array.from(running.parts.listeners.all).some((listener) => listener.listening)),

@@ -273,6 +273,12 @@ export const decode = (options: ListenerOptions): Effect.Effect<ListenerConfig, 
     return Schema.decodeUnknownEffect(schema)(options, { onExcessProperty: "error", errors: "all" })
   })
 
+const Replacement = Schema.Struct({ ...replaceableFields, sslCertStore: Schema.optionalKey(Store) })
+
+/** Fails with every fault of certificates that are to replace others, each with its name. */
+export const checkReplacement = (options: object): Effect.Effect<unknown, Schema.SchemaError> =>
+  Schema.decodeUnknownEffect(Replacement)(options, { onExcessProperty: "error", errors: "all" })
+
 /** Whether a TCP listener needs nothing besides its server. */
 export const isPlain = (config: TcpListenerConfig): boolean =>
   config.proxyProtocolFrom.length === 0 &&

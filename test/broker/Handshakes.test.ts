@@ -424,6 +424,21 @@ describe("Broker: listeners with certificates", () => {
     )
   }
 
+  it.live("a misspelt field is refused with its name, in new certificates as in a new listener", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      // In a variable, as a program without types would give it.
+      const certificates = { sslCertStore: server.pem, sslCertStorePasword: "x", sslCACerts: "" }
+      for (const error of [
+        yield* Effect.flip(broker.addListener({ protocol: 1, port: 0, ...certificates })),
+        yield* Effect.flip(broker.replaceCertificates(yield* port, certificates))
+      ]) {
+        assert.strictEqual(error.reason._tag, "InvalidSetting")
+        assert.include(error.message, "sslCertStorePasword")
+      }
+    }).pipe(Effect.provide(brokerLayer({ settings: { listeners: tls() } })))
+  )
+
   it.live("every protocol at once, each with its own address", () =>
     Effect.gen(function* () {
       const broker = yield* Broker.Broker

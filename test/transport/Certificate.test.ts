@@ -163,6 +163,7 @@ describe("Certificate: stores", () => {
       }
       const error = yield* fails({ sslCertStore: files.path("legacy.pfx"), sslCertStorePassword: "test" })
       assert.strictEqual(error.code, 271)
+      assert.include(error.message, "no longer accepts (RC2, RC4 or DES)")
       const command = /openssl (pkcs12 -legacy .*?) && openssl (pkcs12 -export .*?) &&/.exec(error.message)!
       // The commands do what they say, but for the password that they would ask for.
       const split = (text: string) => text.split(" ").map((word) => word.replaceAll('"', ""))

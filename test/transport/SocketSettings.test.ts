@@ -83,7 +83,7 @@ const rest = ({ protocol }: Kind, socket: Net.Socket) =>
     socket.once("error", (error: NodeJS.ErrnoException) => done(error.code ?? ""))
     socket.on("data", (chunk: Buffer) => {
       chunks.push(chunk)
-      // The end of a WebSocket wants an answer: a frame at the end of what there is, with a reason of two bytes or none.
+      // The end of a WebSocket wants an answer: it is the last frame there is, with a reason of two bytes or none.
       const mayBeLast = protocol >= 2 && (chunk.at(-2) === 0x88 || chunk.at(-4) === 0x88)
       if (mayBeLast && unframed(Buffer.concat(chunks)).closes) socket.end()
     })
