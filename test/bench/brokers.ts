@@ -12,6 +12,7 @@ import { certificates } from "./certificates.ts"
 import { startChild } from "./children.ts"
 import { isSecure } from "./connection.ts"
 import { isDurable, type Scenario, type Transport, transportOf } from "./scenarios.ts"
+import { fillStore } from "./stored.ts"
 import * as WebSocket from "./web-socket.ts"
 
 /**
@@ -34,6 +35,8 @@ export interface RunningBroker {
 }
 
 const listenTimeoutMilliseconds = 15_000
+/** For one that has a large store to read first, also on a machine that does something else. */
+const storedListenTimeoutMilliseconds = 120_000
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const ourCheckout = here("../../")
 const programOf = (checkout: string): string => join(checkout, "src/cli/main.ts")
@@ -56,9 +59,9 @@ export const supports = (name: BrokerName, scenario: Scenario): boolean => {
   return scenario.protocol === 4 && (scenario.kind !== "messages" || scenario.topology !== "group")
 }
 
-/** Whether a broker is of interest in a scenario: one with persistence only where something is to be kept. */
+/** Whether a broker is of interest in a scenario: with persistence where something is kept; a store is ours to read. */
 export const belongs = (name: BrokerName, scenario: Scenario): boolean =>
-  !name.endsWith("-persistent") || isDurable(scenario)
+  scenario.kind === "stored" ? name === "ours" : !name.endsWith("-persistent") || isDurable(scenario)
 
 export const versionOf = (name: BrokerName): string => {
   try {
@@ -134,10 +137,12 @@ export const startOurs = (checkout: string, scenario: Scenario): Promise<Running
   const command = [programOf(checkout), "broker", "--listen", listenUrls[transport], ...certificateFlags(transport)]
   if (!isDurable(scenario)) return startNode([...command, "--memory"])
   const directory = mkdtempSync(join(tmpdir(), "mqtt-bench-"))
+  const cleanUp = (): void => rmSync(directory, { recursive: true, force: true })
+  const isStored = scenario.kind === "stored"
+  if (isStored) fillStore(directory, scenario)
   const limits = ["--set", "queueMessagesMax=100000000", "--set", "queueBytesMax=100000000000"]
-  return startNode([...command, "--data-dir", directory, ...limits], () =>
-    rmSync(directory, { recursive: true, force: true })
-  )
+  const timeout = isStored ? storedListenTimeoutMilliseconds : listenTimeoutMilliseconds
+  return startNode([...command, "--data-dir", directory, ...limits], cleanUp, timeout)
 }
 
 const startAedes = (transport: Transport, noDelay: boolean, persistent: boolean): Promise<RunningBroker> => {
@@ -149,11 +154,15 @@ const startAedes = (transport: Transport, noDelay: boolean, persistent: boolean)
 }
 
 /** A Node program that prints the address it listens on. */
-const startNode = async (args: ReadonlyArray<string>, cleanUp?: () => void): Promise<RunningBroker> => {
+const startNode = async (
+  args: ReadonlyArray<string>,
+  cleanUp?: () => void,
+  timeoutMilliseconds = listenTimeoutMilliseconds
+): Promise<RunningBroker> => {
   const startedAt = performance.now()
   const child = startChild(process.execPath, args, cleanUp)
   try {
-    const [, port] = await child.printed(/127\.0\.0\.1:(\d+)/, listenTimeoutMilliseconds)
+    const [, port] = await child.printed(/127\.0\.0\.1:(\d+)/, timeoutMilliseconds)
     await accepts(Number(port), child.ended)
     return { pid: child.pid, port: Number(port), startMilliseconds: performance.now() - startedAt, stop: child.stop }
   } catch (error) {

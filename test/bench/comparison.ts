@@ -10,7 +10,8 @@ const compared: ReadonlyArray<Metric> = [
   "latencyP99Milliseconds",
   "handshakesPerSecond",
   "queuedPerSecond",
-  "bytesPerConnection"
+  "bytesPerConnection",
+  "startMilliseconds"
 ]
 
 export interface Round {

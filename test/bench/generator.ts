@@ -7,6 +7,7 @@ import { runHandshakes } from "./load-handshakes.ts"
 import { runIdle } from "./load-idle.ts"
 import { runMessages } from "./load-messages.ts"
 import { runOffline } from "./load-offline.ts"
+import { residentBytes } from "./process-stats.ts"
 
 const run = (job: Job): Promise<Measurement> => {
   const { scenario } = job
@@ -17,6 +18,9 @@ const run = (job: Job): Promise<Measurement> => {
       return runIdle(job, scenario)
     case "offline":
       return runOffline(job, scenario)
+    case "stored":
+      // It listens: nothing else is asked of it.
+      return Promise.resolve({ residentBytes: residentBytes(job.brokerPid), notes: [] })
     case "handshakes":
       return runHandshakes(job, scenario)
   }

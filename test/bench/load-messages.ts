@@ -16,7 +16,7 @@ import { filtersOf } from "./topics.ts"
 import { Traffic } from "./traffic.ts"
 
 /** A broker that delivered nothing for so long has lost what is missing; one that waits for a disk may need longer. */
-const stallSecondsOf = (scenario: MessageScenario): number => (scenario.durable ? 3 : 1)
+const stallSecondsOf = (scenario: MessageScenario): number => (scenario.sessions === "on-disk" ? 3 : 1)
 const drainSecondsMax = 8
 
 interface Load {
@@ -35,7 +35,8 @@ const connectLoad = async (job: Job, scenario: MessageScenario): Promise<Load> =
   const traffic = new Traffic(frameBytes(scenario))
   const latencies = scenario.messagesPerSecond === undefined ? undefined : new Latencies()
   const { address } = job
-  const { durable, protocol } = scenario
+  const { protocol } = scenario
+  const durable = scenario.sessions !== undefined
   const open = (clientId: string) => Connection.open({ address, protocol, clientId, durable })
   let agreed: string | undefined
   const subscribers: Array<Subscriber> = []

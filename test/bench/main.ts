@@ -39,7 +39,8 @@ const rounded = (value: number | undefined): string => Math.round(value ?? 0).to
 
 const progress = ({ error, measurement }: Run): string => {
   if (measurement === undefined) return `failed: ${error}`
-  const { bytesPerConnection, deliveriesPerSecond, handshakesPerSecond } = measurement
+  const { bytesPerConnection, deliveriesPerSecond, handshakesPerSecond, startMilliseconds } = measurement
+  if (startMilliseconds !== undefined) return `${rounded(startMilliseconds)} ms`
   if (bytesPerConnection !== undefined) return `${rounded(bytesPerConnection)} B/connection`
   if (handshakesPerSecond !== undefined) return `${rounded(handshakesPerSecond)} handshakes/s`
   return `${rounded(deliveriesPerSecond)} deliveries/s`

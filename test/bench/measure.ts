@@ -36,7 +36,10 @@ export const measure = async (
       const authority = isSecure(transport) ? { authority: certificates().authority } : {}
       const job: Job = { scenario, address: { port, transport, ...authority }, brokerPid: pid, seconds, warmUpSeconds }
       const limit = scenario.kind === "offline" ? offlineSecondsMax : 2 * (seconds + warmUpSeconds) + spareSeconds
-      return { ...(await ask<Job, Answer>(generator, job, limit)), startMilliseconds }
+      const answer = await ask<Job, Answer>(generator, job, limit)
+      if (scenario.kind !== "stored" || "error" in answer) return { ...answer, startMilliseconds }
+      // The start itself is what this one is about.
+      return { measurement: { ...answer.measurement, startMilliseconds } }
     } catch (cause) {
       return { error: messageOf(cause), startMilliseconds }
     } finally {

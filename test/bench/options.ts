@@ -24,19 +24,19 @@ const defaultBrokers: ReadonlyArray<BrokerName> = [
 ]
 
 /** What the gating of acknowledgements by the journal could slow down. */
-const pairedScenarios = ["1-1-qos0", "10-10-qos1", "10-10-qos2"]
+const pairedScenarios = ["1-1-qos0", "10-10-qos1", "10-10-qos2", "kept-qos1", "kept-qos2"]
 const pairedRounds = 9
 
 export const usage = `Measures this broker beside others on this machine. Usage: npm run bench -- [options]
 
   --rows a,b       only these (default: all; see below): a row's name, or a word of names, as tls, ws, wss,
-                   v5, durable, offline, rate (also --scenario)
+                   v5, kept, durable, offline, rate (also --scenario)
   --brokers a,b    only these (default: ${defaultBrokers.join(",")};
                    also: sink); those with persistence are measured in durable rows only:
                    aedes-persistent needs aedes-persistence-level and classic-level (LevelDB, no fsync),
                    mosquitto-persistent has persistence true (which writes its file every 30 minutes)
   --rounds N       runs of each broker in each row, in turn; the table has medians (default 3)
-                   The row "offline" is measured once: it takes up to half a minute a broker.
+                   The rows "offline" and "start-stored" are measured once: they take up to half a minute a broker.
   --seconds S      length of the window that is measured, after 1 s of warm-up (default 3);
                    of the rows that --quick leaves out, half of it
   --json FILE      write everything that was measured as JSON (- is standard output)

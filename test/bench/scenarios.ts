@@ -43,8 +43,11 @@ export interface MessageScenario {
   readonly properties?: boolean
   /** Measured twice: without, and then with, one more subscriber that never reads. Not counted itself. */
   readonly frozenSubscriber?: boolean
-  /** All sessions outlive their connections (clean session off), and ours keeps them on disk (fsync). */
-  readonly durable?: boolean
+  /**
+   * All sessions outlive their connections (clean session off): ours has them in memory, or on disk (fsync). Absent
+   * means that they end with their connections.
+   */
+  readonly sessions?: "kept" | "on-disk"
   /** One of those `--quick` runs; the others are measured for half of the time. */
   readonly main?: boolean
 }
@@ -70,6 +73,19 @@ export interface OfflineScenario {
   readonly main?: boolean
 }
 
+/** A start on a store with sessions whose clients are away, and messages that wait in them: until it listens. */
+export interface StoredScenario {
+  readonly kind: "stored"
+  readonly name: string
+  readonly title: string
+  readonly protocol: Protocol
+  readonly sessions: number
+  /** In all sessions together, the same number in each, or as near as that goes. */
+  readonly messages: number
+  readonly payloadBytes: number
+  readonly main?: boolean
+}
+
 /** Connections that come, are accepted, and go. */
 export interface HandshakeScenario {
   readonly kind: "handshakes"
@@ -82,17 +98,20 @@ export interface HandshakeScenario {
   readonly main?: boolean
 }
 
-export type Scenario = MessageScenario | IdleScenario | OfflineScenario | HandshakeScenario
+export type Scenario = MessageScenario | IdleScenario | OfflineScenario | StoredScenario | HandshakeScenario
 
 export const transportOf = (scenario: Scenario): Transport =>
   "transport" in scenario ? (scenario.transport ?? "tcp") : "tcp"
 
 /** How often a scenario is measured, when everything is measured so many times: a million messages take a while. */
-export const roundsOf = (scenario: Scenario, rounds: number): number => (scenario.kind === "offline" ? 1 : rounds)
+export const roundsOf = ({ kind }: Scenario, rounds: number): number =>
+  kind === "offline" || kind === "stored" ? 1 : rounds
 
 /** Whether a broker that can keep things on disk does so. */
 export const isDurable = (scenario: Scenario): boolean =>
-  scenario.kind === "offline" || (scenario.kind === "messages" && scenario.durable === true)
+  scenario.kind === "offline" ||
+  scenario.kind === "stored" ||
+  (scenario.kind === "messages" && scenario.sessions === "on-disk")
 
 /** Topics of the `tree` topology. */
 export const treeTopics = 10_000
@@ -186,13 +205,15 @@ export const scenarios: ReadonlyArray<Scenario> = [
   { ...tenToTen, name: "ws-10-10-qos1", title: "10→10 QoS 1, WebSocket", transport: "ws" },
   { ...oneToOne, name: "wss-1-1-qos0", title: "1→1 QoS 0, secure WebSocket", transport: "wss" },
   { ...tenToTen, name: "wss-10-10-qos1", title: "10→10 QoS 1, secure WebSocket", transport: "wss" },
-  { ...tenToTen, name: "durable-qos1", title: "10→10 QoS 1, durable sessions", durable: true, main: true },
-  { ...tenToTen, name: "durable-qos2", title: "10→10 QoS 2, durable sessions", durable: true, qos: 2 },
+  { ...tenToTen, name: "kept-qos1", title: "10→10 QoS 1, sessions kept in memory", sessions: "kept" },
+  { ...tenToTen, name: "kept-qos2", title: "10→10 QoS 2, sessions kept in memory", sessions: "kept", qos: 2 },
+  { ...tenToTen, name: "durable-qos1", title: "10→10 QoS 1, durable sessions", sessions: "on-disk", main: true },
+  { ...tenToTen, name: "durable-qos2", title: "10→10 QoS 2, durable sessions", sessions: "on-disk", qos: 2 },
   {
     ...fixedRate,
     name: "durable-rate-qos1",
     title: "200→200 at 10,000/s, QoS 1, durable sessions",
-    durable: true,
+    sessions: "on-disk",
     qos: 1,
     main: true
   },
@@ -203,6 +224,15 @@ export const scenarios: ReadonlyArray<Scenario> = [
     protocol: 4,
     payloadBytes: 64,
     messages: 1_000_000
+  },
+  {
+    kind: "stored",
+    name: "start-stored",
+    title: "start with 100,000 stored sessions, 1,000,000 messages",
+    protocol: 4,
+    sessions: 100_000,
+    messages: 1_000_000,
+    payloadBytes: 64
   },
   { kind: "idle", name: "idle", title: "8,000 idle connections", protocol: 4, connections: 8_000, main: true }
 ]

@@ -37,7 +37,10 @@ const also = ({ metrics, notes }: Result): string => {
   if (metrics.bytesPerQueuedMessage !== undefined) {
     parts.push(`${decimal(metrics.bytesPerQueuedMessage, 0)} B of memory a message`)
   }
-  if (metrics.startMilliseconds !== undefined) parts.push(`${decimal(metrics.startMilliseconds, 0)} ms`)
+  if (metrics.startMilliseconds !== undefined) {
+    parts.push(`${decimal(metrics.startMilliseconds, 0)} ms`)
+    if (metrics.residentBytes !== undefined) parts.push(`${decimal(metrics.residentBytes / 1_048_576, 0)} MiB`)
+  }
   if ((metrics.otherCpuShare ?? 0) > 0.1) {
     parts.push(`disturbed: others took ${decimal(metrics.otherCpuShare! * 100, 0)} % of a core`)
   }
@@ -128,7 +131,8 @@ const metricTitles: Readonly<Partial<Record<Metric, string>>> = {
   latencyP99Milliseconds: "p99 ms",
   handshakesPerSecond: "handshakes/s",
   queuedPerSecond: "queued/s",
-  bytesPerConnection: "B a connection"
+  bytesPerConnection: "B a connection",
+  startMilliseconds: "ms to listening"
 }
 
 /** Two checkouts beside each other. */

@@ -186,11 +186,16 @@ class Campaign {
         this.startMillis = performance.now() - startedAt
         this.publishAndSubscribe(port, cycle % OFFLINE_CYCLES === 0)
         if (this.next(BACKUP_SHARE) === 0) await this.killInBackup(broker)
-        else await this.kill(broker, KILL_MILLIS)
+        else await this.kill(broker, this.killMillis)
       }
       for (const client of this.everybody) client.disconnect()
       if (cycle % 20 === 0) report?.(`${kind}: ${cycle} kills, ${this.offline.count} messages for whoever is away`)
     }
+  }
+
+  /** On a machine that is slow, or busy with other things, clients too take longer to get going. */
+  private get killMillis(): number {
+    return Math.max(KILL_MILLIS, Math.ceil(this.startMillis / 3))
   }
 
   /** Perhaps while it reads what it has, or writes down that it runs. */
@@ -202,7 +207,7 @@ class Campaign {
   private async killInBackup(broker: BrokerProcess): Promise<void> {
     this.kills.inBackup++
     const copy = join(this.dataDir, "copy.db")
-    await sleep(this.next(KILL_MILLIS))
+    await sleep(this.next(this.killMillis))
     const copying = Effect.runPromiseExit(SqliteBackup.backup(databaseIn(this.dataDir), copy))
     await this.kill(broker, BACKUP_MILLIS)
     const exit = await copying
