@@ -3,6 +3,9 @@
  *
  * Each function appends one operation when the journal is on and the session is one that is kept, and nothing
  * otherwise. The returned number is the sequence that must be durable before the change may be acknowledged; 0: none.
+ * Also the id of a waiting QoS 1 message is told when that is sent, though nobody waits for it: after a crash it goes
+ * out again under the id that its client knows, and measured (300,000 messages, 100 underway at once) it costs less
+ * than the noise, 0.9 to 1.3 µs of CPU a message with it and 1.1 to 1.3 without.
  */
 import type { CoreState } from "./CoreState.ts"
 import type { IncomingMessage } from "./IncomingMessage.ts"
