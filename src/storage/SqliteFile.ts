@@ -5,6 +5,7 @@
  * that says what is wrong.
  */
 import {
+  chmodSync,
   closeSync,
   existsSync,
   fsyncSync,
@@ -109,6 +110,15 @@ const create = (file: string): void => {
   if (sizeOf(file) > 0) return
   checkNotGone(file)
   closeSync(openSync(file, "a", 0o600)) // SQLite gives the files beside it the same mode
+}
+
+/** Takes the rights that others than the owner have on the files. Those that had some; throws where that is forbidden. */
+export const makePrivate = (file: string): ReadonlyArray<string> => {
+  const open = ["", "-wal", "-shm"]
+    .map((suffix) => `${file}${suffix}`)
+    .filter((path) => ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0)
+  for (const path of open) chmodSync(path, 0o600)
+  return open
 }
 
 /** Waits until a file, or what a directory lists, survives the loss of power. */

@@ -6,7 +6,7 @@
  */
 import { closeSync, openSync } from "node:fs"
 import { DatabaseSync } from "./NodeSqlite.ts"
-import { of, SqliteFailure } from "./SqliteFailure.ts"
+import { isDamage, of, SqliteFailure } from "./SqliteFailure.ts"
 
 export interface SqliteLock {
   readonly release: () => void
@@ -14,9 +14,9 @@ export interface SqliteLock {
 
 /** Throws SqliteFailure: "locked" when another has it. */
 export const acquire = (file: string): SqliteLock => {
+  const path = `${file}-lock`
   let database: DatabaseSync | undefined
   try {
-    const path = `${file}-lock`
     closeSync(openSync(path, "a", 0o600))
     database = new DatabaseSync(path)
     // Nothing is ever written: the lock is all there is to it.
@@ -24,7 +24,12 @@ export const acquire = (file: string): SqliteLock => {
   } catch (error) {
     database?.close()
     const failure = of(error)
-    throw failure.kind === "locked" ? new SqliteFailure("locked", "Another broker is running on it.") : failure
+    if (failure.kind === "locked") throw new SqliteFailure("locked", "Another broker is running on it.")
+    if (isDamage(error)) {
+      const words = `Its lock ${path} is damaged: ${failure.message} Nothing is kept in that file: delete it.`
+      throw new SqliteFailure("failed", words)
+    }
+    throw failure
   }
   const held = database
   return { release: () => held.close() }

@@ -8,6 +8,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -309,6 +310,16 @@ const recover = Effect.fnUntraced(function* (options: SqliteOptions, file: strin
   )
 })
 
+/** What is kept is for the eyes of its owner, also in a file that was put there by other means. */
+const makePrivate = (file: string): Effect.Effect<void> =>
+  Effect.flatMap(Effect.exit(attempt(file, () => SqliteFile.makePrivate(file))), (exit) => {
+    if (Exit.isFailure(exit)) {
+      return Effect.logWarning(`Others than its owner can read the store ${file}, and this user may not forbid it.`)
+    }
+    if (exit.value.length === 0) return Effect.void
+    return Effect.logWarning(`Others than its owner could read ${exit.value.join(", ")}: now they cannot.`)
+  })
+
 /** An open store; it is closed with the scope. */
 export const open: (options: SqliteOptions) => Effect.Effect<SqliteStore, StorageError, Scope.Scope> =
   Effect.fnUntraced(function* (options) {
@@ -321,6 +332,7 @@ export const open: (options: SqliteOptions) => Effect.Effect<SqliteStore, Storag
     )
     yield* attempt(file, () => SqliteRecovery.tidy(file))
     if (options.recover === true) yield* recover(options, file)
+    if (process.platform !== "win32") yield* makePrivate(file)
     const store = new SqliteStore(options, file)
     yield* Effect.addFinalizer(() => store.close)
     const { created, reserved } = yield* store.open

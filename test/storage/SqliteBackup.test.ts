@@ -2,8 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
-import { existsSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
 import * as SqliteBackup from "../../src/storage/SqliteBackup.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
 import { outgoing, session } from "../../src/storage/StorageContract.ts"
@@ -45,6 +46,39 @@ describe("SqliteBackup", () => {
         orders,
         Array.from({ length: orders.length }, (_, index) => index + 10)
       )
+    })
+  )
+
+  it.live("refuses a damaged store, and leaves no copy of it", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const file = join(path, "store.db")
+      const copy = join(path, "copy.db")
+      yield* Effect.gen(function* () {
+        const store = yield* SqliteStorage.open({ file, durability: "none" })
+        yield* Stream.runDrain(store.load)
+        yield* store.commit([session("a"), ...Array.from({ length: 99 }, (_, index) => outgoing("a", index + 1))], 1)
+      }).pipe(Effect.scoped)
+      const database = new DatabaseSync(file)
+      database.exec("UPDATE chunk SET entries = x'0102' WHERE first = 1")
+      database.close()
+      const { message } = yield* Effect.flip(SqliteBackup.backup(file, copy))
+      assert.match(message, /store\.db: It is damaged, and so was the copy, which was removed: .*a message for a/)
+      assert.match(message, /--recover/)
+      assert.deepStrictEqual(
+        readdirSync(path).filter((name) => name.startsWith("copy")),
+        []
+      )
+    })
+  )
+
+  it.live("names the copy when that cannot be written", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const file = join(path, "store.db")
+      yield* Effect.scoped(SqliteStorage.open({ file }))
+      const nowhere = join(path, "nowhere", "copy.db")
+      assert.include((yield* Effect.flip(SqliteBackup.backup(file, nowhere))).message, `${nowhere}: ENOENT`)
     })
   )
 

@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import { execFileSync } from "node:child_process"
 import {
@@ -175,6 +176,12 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   {
+    title: "a file whose lock is damaged",
+    tag: "StorageFailed",
+    words: /Its lock .*store\.db-lock is damaged.*delete it\.$/,
+    spoil: (file) => writeFileSync(`${file}-lock`, "just some notes, and more of them, line by line".repeat(40))
+  },
+  {
     title: "a file whose reserve cannot be one",
     tag: "StorageForeign",
     words: /-reserve.*Name another place, or move it away/s,
@@ -288,6 +295,20 @@ describe("SqliteStorage", () => {
       const modes = ["", "-wal", "-shm", "-lock", "-reserve"].map((suffix) => statSync(`${file}${suffix}`).mode & 0o777)
       assert.deepStrictEqual(modes, [0o600, 0o600, 0o600, 0o600, 0o600])
       assert.strictEqual(statSync(path).mode & 0o777, 0o700)
+    })
+  )
+
+  it.live("takes a file that others may read from their eyes, and says so", () =>
+    Effect.gen(function* () {
+      const file = yield* filled(yield* directory)
+      chmodSync(file, 0o644)
+      const logged: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ message }) => logged.push(String(message)))
+      const store = yield* SqliteStorage.open({ file }).pipe(Effect.provide(Logger.layer([logger])))
+      yield* Stream.runDrain(store.load)
+      const modes = ["", "-wal", "-shm"].map((suffix) => statSync(`${file}${suffix}`).mode & 0o777)
+      assert.deepStrictEqual(modes, [0o600, 0o600, 0o600])
+      assert.match(logged.join(), /Others than its owner could read .*store\.db: now they cannot/)
     })
   )
 
