@@ -112,7 +112,7 @@ const create = (file: string): void => {
   closeSync(openSync(file, "a", 0o600)) // SQLite gives the files beside it the same mode
 }
 
-/** Takes the rights that others than the owner have on the files. Those that had some; throws where that is forbidden. */
+/** Takes the rights that others than the owner have on the files. Returns which; throws where that is forbidden. */
 export const makePrivate = (file: string): ReadonlyArray<string> => {
   const open = ["", "-wal", "-shm"]
     .map((suffix) => `${file}${suffix}`)

@@ -10,7 +10,6 @@ import * as PropertyDecoder from "../protocol/PropertyDecoder.ts"
 import * as PropertyEncoder from "../protocol/PropertyEncoder.ts"
 import { malformed } from "../protocol/ProtocolError.ts"
 import { Reader } from "../protocol/Reader.ts"
-import * as Utf8 from "../protocol/Utf8.ts"
 import type { SqliteBytes } from "./SqliteBytes.ts"
 
 const QOS = 0x03
@@ -159,6 +158,3 @@ export const readWill = (source: Uint8Array): StoredWill | undefined => {
   const message = messages.read()
   return message === undefined ? undefined : { message, delaySeconds }
 }
-
-/** Bytes of a text behind its length. */
-export const textBytes = (text: string): number => 2 + Utf8.byteLength(text)

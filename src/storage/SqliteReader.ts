@@ -137,7 +137,11 @@ export const queued = (database: DatabaseSync, { after, bytesMax, session, throu
   return { chunks: chunks.page(), pools: pools.page(), complete }
 }
 
-/** All pages. The database is being read from the first to the last, or until the generator is closed. */
+/**
+ * All pages. The database is being read from the first to the last, or until the generator is closed: one long read,
+ * where all others are short. It must see one instant, and while it lasts nothing is committed: there is no log that
+ * could grow behind it.
+ */
 export function* pages(database: DatabaseSync): Generator<Page, undefined, void> {
   const tables = ["session", "subscription", "incoming", "pool", "chunk", "retained"] as const
   for (const table of tables) yield* pagesOf(database, queries[table])

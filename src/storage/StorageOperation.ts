@@ -113,7 +113,6 @@ export const StoreOperation = Schema.Union([
 export const StoreRecord = Schema.Union([PutSession, PutSubscription, PutOutgoing, PutIncoming, PutRetained])
 
 export const StoreOperationJson = Schema.toCodecJson(StoreOperation)
-export const StoreRecordJson = Schema.toCodecJson(StoreRecord)
 
 /** Compiles only where each of two types is assignable to the other. */
 type Same<A extends B, B extends C, C = A> = [A, B, C]
