@@ -23,6 +23,7 @@ import { Outbox } from "./Outbox.ts"
 import * as Output from "./Output.ts"
 import type { PageRequest } from "./PageRequest.ts"
 import * as Question from "./Question.ts"
+import * as Redelivery from "./Redelivery.ts"
 import * as RetainedDelivery from "./RetainedDelivery.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
 import * as Routing from "./Routing.ts"
@@ -38,6 +39,20 @@ import * as Workload from "./Workload.ts"
 export interface LocalSubscription {
   readonly unsubscribe: () => void
 }
+
+const input = Input.proceedDeferred
+const queues = Redelivery.proceedDue
+const retained = RetainedDelivery.proceedDue
+/**
+ * What a turn may have left to the next. Whoever is later gets what the earlier leave of the budget: they take turns at
+ * being first, input in every other one.
+ */
+const orders = [
+  [input, retained, queues],
+  [retained, input, queues],
+  [input, queues, retained],
+  [queues, input, retained]
+]
 
 export class BrokerCore {
   private readonly core: CoreState
@@ -137,17 +152,15 @@ export class BrokerCore {
   turn(now: number): void {
     const { core } = this
     Workload.begin(core)
-    // Whoever is second gets what the first leaves of the budget: they take turns at being first.
-    core.retainedFirst = !core.retainedFirst
-    if (core.retainedFirst) RetainedDelivery.proceedDue(core, now)
-    Input.proceedDeferred(core, now)
-    if (!core.retainedFirst) RetainedDelivery.proceedDue(core, now)
+    core.turns++
+    for (const proceed of orders[core.turns % orders.length]!) proceed(core, now)
     this.settle(now)
   }
 
   /** Whether a turn has left something to the next. */
   get unfinished(): boolean {
-    return this.core.deferred.size > 0 || this.core.retainedDue.size > 0
+    const { deferred, pumpsDue, retainedDue } = this.core
+    return deferred.size > 0 || retainedDue.size > 0 || pumpsDue.size > 0
   }
 
   /** Bytes from a client, in any chunking. They belong to the core from now on. */

@@ -146,10 +146,12 @@ export class CoreState {
   work = 0
   /** When so much is done, what is left goes on later. */
   workMax: number
-  /** In this turn retained messages went before input. */
-  retainedFirst = false
+  /** Turns of the shell so far: which of those that go on is first depends on it. */
+  turns = 0
   /** Connections whose input goes on in the next turn, because this one has done enough. */
   readonly deferred = new Set<ServerConnection>()
+  /** Sessions whose queue goes on in the next turn. */
+  readonly pumpsDue = new Set<Session>()
 
   /** The connection whose input is being handled: who is paused when a consumer falls behind. */
   current: ServerConnection | undefined = undefined

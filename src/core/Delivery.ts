@@ -20,6 +20,7 @@ import * as SessionJournal from "./SessionJournal.ts"
 import type { Member, SharedGroup } from "./SharedGroup.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
 import type { PutOutgoing } from "./StoreOperation.ts"
+import * as Workload from "./Workload.ts"
 
 /** From this payload on a message to several receivers is kept, so that their outboxes can share it. */
 const SHARED_BYTES = 8 * 1024
@@ -76,10 +77,12 @@ const keeps = (core: CoreState, { session, subscription }: Member, qos: QoS): bo
 
 /**
  * A session has ended: what a shared subscription gave it goes to another member, except QoS 2 messages that are
- * underway [MQTT-4.8.2-5].
+ * underway [MQTT-4.8.2-5]. It counts as work, but is not spread over turns: with the removal of the session it is one
+ * batch of the journal, or a crash in between would lose what nobody has yet.
  */
 export const reassign = (core: CoreState, session: Session, now: number): void => {
   const orphans = [...session.inflight.inOrder().filter(({ qos }) => qos === 1), ...session.queue.shared]
+  core.work += orphans.length
   for (const { sharedFilter, message } of orphans) {
     const group = sharedFilter === undefined ? undefined : core.router.group(sharedFilter)
     if (group !== undefined && !message.isExpired(now)) deliverShared(core, group, message, now)
@@ -298,12 +301,23 @@ const dropExpired = (core: CoreState, session: Session, now: number): void => {
   }
 }
 
+/** Whether the turn has done enough: the session goes on in the next (`Redelivery.ts`). Or one more is counted. */
+const isDeferred = (core: CoreState, session: Session): boolean => {
+  if (Workload.isDone(core)) {
+    core.pumpsDue.add(session)
+    return true
+  }
+  core.work++
+  return false
+}
+
 /** Sends what is due again, then from the queue, while the window and the outbox have room. */
 export const pump = (core: CoreState, session: Session, now: number): void => {
   const { connection, queue } = session
   if (connection === undefined) return
   if (connection.unsent !== undefined) resendUnsent(core, session, connection, connection.unsent, now)
   while (queue.head.length > 0 && mayTransmit(core, session, connection, now)) {
+    if (isDeferred(core, session)) break
     const next = queue.shift()!
     if (next.message.isExpired(now)) {
       SessionJournal.removeOutgoing(core, session, next)
@@ -367,6 +381,7 @@ const resendUnsent = (
   for (const next of unsent) {
     const underway = session.inflight.size - unsent.size
     if (underway >= connection.sendMaximum || !SlowConsumer.admits(core, connection, now)) return
+    if (isDeferred(core, session)) return
     unsent.delete(next)
     // The client may have answered what it got on its former connection.
     if (next.state !== 2 && next.state !== 3) continue

@@ -47,6 +47,7 @@ const tellRemoved = (core: CoreState, session: Session): void => {
 const forget = (core: CoreState, session: Session): number => {
   session.pageRequest = undefined // an answer would be about the next session of that name
   core.forgetRetained(session)
+  core.pumpsDue.delete(session)
   core.deadlines.cancel(session)
   if (core.sessions.get(session.clientId) === session) core.sessions.delete(session.clientId)
   if (!core.departing.has(session)) session.forget()

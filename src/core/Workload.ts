@@ -2,7 +2,8 @@
  * How much is done in one turn of the shell, so that no client's work keeps the others' sockets waiting.
  *
  * Whoever does something counts it in `CoreState.work`: a packet, a delivery, a place that was looked at. What has more
- * to do than the budget allows goes on in the next turn: input (`Input.ts`), retained messages (`RetainedDelivery.ts`).
+ * to do than the budget allows goes on in the next turn: input (`Input.ts`), retained messages (`RetainedDelivery.ts`),
+ * queues (`Redelivery.ts`).
  */
 import type { CoreState } from "./CoreState.ts"
 

@@ -87,6 +87,37 @@ describe("workPerTurnMax", () => {
     assert.isBelow(watcher.takePayloads().length, 20)
   })
 
+  it("spreads what waited for a client that comes back over the turns that it takes, in order", () => {
+    const h = new CoreHarness({ config: { workPerTurnMax: 50, queueQos0: true } })
+    const texts = Array.from({ length: 400 }, (_, index) => `${index}`)
+    subscriber(h, "a", kept(4), "t").drop()
+    const publisher = ready(h, "p")
+    const other = subscriber(h, "o", {}, "o")
+    for (const text of texts) publisher.publish("t", text, { qos: 1 })
+    h.together(() => {
+      const client = h.connect("a", kept(4))
+      assert.isAtLeast(h.session("a")!.queue.length, 350)
+      const seen: Array<string> = []
+      for (let turns = 0; turns < 5; turns++) {
+        publisher.publish("o", `${turns}`)
+        h.turn()
+        seen.push(...other.takePayloads())
+      }
+      assert.deepStrictEqual(seen.slice(0, 3), ["0", "1", "2"])
+      assert.isAbove(h.session("a")!.queue.length, 100)
+      publisher.publish("t", "last", { qos: 1 })
+      for (let turns = 0; turns < 30; turns++) h.turn()
+      assert.deepStrictEqual(client.takePayloads(), [...texts, "last"])
+      // Nothing was acknowledged: what is sent again has its part too.
+      client.drop()
+      const again = h.connect("a", kept(4))
+      assert.isAbove(again.connection.unsent?.size ?? 0, 300)
+      for (let turns = 0; turns < 30; turns++) h.turn()
+      assert.deepStrictEqual(again.takePayloads(), [...texts, "last"])
+    })
+    assert.strictEqual(h.state.pumpsDue.size, 0)
+  })
+
   it("spreads the retained messages of a SUBSCRIBE over the turns that they take", () => {
     const h = new CoreHarness({ config: { workPerTurnMax: 50 } })
     for (let index = 0; index < 100; index++) h.core.setRetained(retained(`r/${index}`, "x"), h.now)

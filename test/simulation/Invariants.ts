@@ -115,13 +115,14 @@ export const atRest = (world: World, core: CoreState, store: MemoryStore): void 
     0
   )
   world.check(core.queueMemory.bytes === inQueues, () => `${core.queueMemory.bytes} bytes counted of ${inQueues}.`)
-  const { bufferedBytes, deferred, gated, questions, refused, retainedWalks } = core
+  const { bufferedBytes, deferred, gated, pumpsDue, questions, refused, retainedWalks } = core
   // Those of clients that are away with half a queue go on when they come back.
   const walks = [...retainedWalks.keys()].filter(({ connected }) => connected)
-  const left = [gated.size, refused.size, questions.size, bufferedBytes, deferred.size, walks.length]
+  const due = deferred.size + pumpsDue.size
+  const left = [gated.size, refused.size, questions.size, bufferedBytes, due, walks.length]
   world.check(
     left.every((size) => size === 0),
-    () => `Left: gated, refused, questions, buffered bytes, deferred, walks: ${left}.`
+    () => `Left: gated, refused, questions, buffered bytes, due, walks: ${left}.`
   )
   let retained = 0
   core.retained.match("#", (_, message) => {
