@@ -36,7 +36,7 @@ export class JournalDriver {
   private durable = 0
   /** The last sequence handed to the store. */
   private taken = 0
-  private watchingRoom = false
+  private watchingRoom: Fiber.Fiber<void> | undefined = undefined
   private stopped = false
   private state: "ok" | "full" | "failed" = "ok"
   private readonly waiters = new Set<Waiter>()
@@ -100,6 +100,7 @@ export class JournalDriver {
   stop(): void {
     this.stopped = true
     this.committing?.interruptUnsafe()
+    this.watchingRoom?.interruptUnsafe()
   }
 
   /** What has been journalled, or will have been when it has waited for company. */
@@ -154,17 +155,18 @@ export class JournalDriver {
 
   /** It has kept this batch, perhaps in its last room: until there is more, what needs room is refused. */
   private watchRoom(hasRoom: NonNullable<BrokerStorage["Service"]["hasRoom"]>): void {
-    if (this.watchingRoom) return
-    this.watchingRoom = true
+    if (this.watchingRoom !== undefined) return
     const watch = Effect.gen({ self: this }, function* () {
       while (!(yield* Effect.orElseSucceed(hasRoom, () => false))) {
         yield* Effect.sleep(ROOM_MILLIS)
-        if (this.stopped) return
       }
-      this.watchingRoom = false
       if (this.state === "full") this.change("ok", KEEPS_AGAIN, Date.now())
     })
-    this.runFork(watch)
+    const fiber = this.runFork(watch)
+    this.watchingRoom = fiber
+    fiber.addObserver(() => {
+      this.watchingRoom = undefined
+    })
   }
 
   private failed(cause: Cause.Cause<StorageError>): void {

@@ -41,7 +41,8 @@ const handleAll = (core: CoreState, connection: ServerConnection, now: number): 
   const framed = core.events.frames !== "none"
   while (!connection.holding && connection.waitsFor === 0) {
     if (Workload.isDone(core)) {
-      defer(core, connection)
+      // Whoever has nothing more to say would take a part of the next turn from who has.
+      if (decoder.hasUnread) defer(core, connection)
       break
     }
     core.work++

@@ -87,6 +87,11 @@ export class Decoder {
     return this.end - this.at + this.waitingBytes + (this.partial === undefined ? 0 : this.partial.bytes)
   }
 
+  /** Whether there are bytes that `next` has not looked at: there may be a packet. */
+  get hasUnread(): boolean {
+    return this.at < this.end || this.waitingBytes > 0
+  }
+
   /** Bytes copied so far to put packets together that spanned chunks: at most twice the bytes pushed. */
   get copiedBytes(): number {
     return this.copied + (this.partial === undefined ? 0 : this.partial.copiedBytes)

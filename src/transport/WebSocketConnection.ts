@@ -20,6 +20,9 @@ const PIECE_BYTES = 64 * 1024
 const TEXT_FRAME = "WS_ERR_TEXT_FRAME"
 /** and of one whose message outgrew what its receiver allows; it has this name when it outgrew `frameBytesMax`, too. */
 const TOO_LONG = "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"
+/** Answers to pings that the socket has not accepted: beyond, nobody reads them. */
+const PONGS_MAX = 60
+
 const PING_UNANSWERED = "ETIMEDOUT"
 
 const owner = Symbol("WebSocketConnection")
@@ -36,6 +39,9 @@ function onMessage(this: OwnedWebSocket, data: Buffer, isBinary: boolean): void 
 }
 function onError(this: OwnedWebSocket, error: Error): void {
   this[owner]!.failed(error)
+}
+function onPing(this: OwnedWebSocket, data: Buffer): void {
+  this[owner]!.pinged(data)
 }
 function onPong(this: OwnedWebSocket): void {
   this[owner]!.pingUnanswered = false
@@ -60,6 +66,7 @@ export class WebSocketConnection extends Endpoint implements TransportConnection
   private ending = false
   /** A write has not been accepted yet: its callback is news. */
   private waiting = false
+  private pongs = 0
   private queue: Array<Uint8Array> = []
   private queuedBytes = 0
 
@@ -70,6 +77,7 @@ export class WebSocketConnection extends Endpoint implements TransportConnection
     this.socket[owner] = this
     this.socket.on("message", onMessage)
     this.socket.on("error", onError)
+    this.socket.on("ping", onPing)
     this.socket.on("pong", onPong)
     this.socket.on("close", onClose)
     // `ws` keeps what the socket fails with to itself.
@@ -117,7 +125,7 @@ export class WebSocketConnection extends Endpoint implements TransportConnection
       this.socket.terminate()
     } else if (!this.waiting) {
       this.pingUnanswered = true
-      this.socket.ping()
+      this.socket.ping(undefined, false, this.controlSent)
     }
   }
 
@@ -132,6 +140,13 @@ export class WebSocketConnection extends Endpoint implements TransportConnection
     }
     this.errno = TEXT_FRAME
     this.socket.close(1003, "MQTT is sent in binary frames")
+  }
+
+  /** Answered here and not by `ws`, which tells nobody when the answer has gone. */
+  pinged(data: Buffer): void {
+    if (this.closed || this.socket.readyState !== this.socket.OPEN) return
+    if (++this.pongs > PONGS_MAX) this.socket.terminate()
+    else this.socket.pong(data, false, this.ponged)
   }
 
   failed(error: Error): void {
@@ -160,6 +175,18 @@ export class WebSocketConnection extends Endpoint implements TransportConnection
       this.errno ??= TOO_LONG
       this.socket.terminate()
     }
+  }
+
+  private readonly ponged = (): void => {
+    this.pongs--
+    this.controlSent()
+  }
+
+  /** Pings and pongs count in `writableLength`: who saw one there and waits is told when it has gone. */
+  private readonly controlSent = (): void => {
+    if (this.closed || this.socket.bufferedAmount > 0) return
+    this.pump()
+    this.sink.onDrain()
   }
 
   private readonly accepted = (): void => {

@@ -65,6 +65,7 @@ export class WebSocketStage {
     this.server = new WebSocketServer({
       ...closing,
       noServer: true,
+      autoPong: false,
       clientTracking: false,
       perMessageDeflate: config.perMessageDeflate,
       skipUTF8Validation: true,

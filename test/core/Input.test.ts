@@ -75,6 +75,18 @@ describe("workPerTurnMax", () => {
     assert.strictEqual(h.core.stats.messagesReceived, 3_000)
   })
 
+  it("is not shared with who has nothing more to say", () => {
+    const h = new CoreHarness({ config: { workPerTurnMax: 10 } })
+    const [flood, quiet] = [ready(h, "a"), ready(h, "b")]
+    h.together(() => {
+      quiet.send(...Array.from({ length: 10 }, () => quiet.publication("t", "x")))
+      assert.strictEqual(h.core.stats.messagesReceived, 10)
+      assert.isTrue(quiet.connection.reading)
+      flood.send(...Array.from({ length: 10 }, () => flood.publication("t", "x")))
+      assert.deepStrictEqual([...h.state.deferred], [flood.connection])
+    })
+  })
+
   it("forgets who is gone before its turn", () => {
     const h = new CoreHarness({ config: { workPerTurnMax: 10 } })
     const watcher = subscriber(h, "w", {}, "t")
