@@ -31,6 +31,7 @@ export interface Connected {
   readonly description: string
 }
 
+/** The connection has ended for the broker; what was written before it may still be on its way to the client. */
 export interface Disconnected {
   readonly _tag: "Disconnected"
   readonly connectionId: ConnectionId

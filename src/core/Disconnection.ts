@@ -20,7 +20,8 @@ export const end = (
   connection: ServerConnection,
   reasonCode: number,
   description: string,
-  now: number
+  now: number,
+  statusCode = 0
 ): void => {
   if (connection.phase === "ending" || connection.phase === "closed") return
   // No DISCONNECT before CONNACK [MQTT-3.14.0-1].
@@ -30,7 +31,7 @@ export const end = (
     // The cast: callers pass a code that a server may send.
     Output.send(core, connection, { _tag: "Disconnect", reasonCode, properties } as Disconnect)
   }
-  close(core, connection, true, now, { statusCode: 0, description })
+  close(core, connection, true, now, { statusCode, description })
 }
 
 /** The client broke a rule: the reason code for that, then the close [MQTT-4.13.1-1]. */
@@ -48,9 +49,9 @@ export const fail = (core: CoreState, connection: ServerConnection, error: Proto
     })
   }
   if (connection.phase === "awaiting-connect" || connection.phase === "connecting") refuse(core, connection, error)
-  if (connection.phase === "connected") end(core, connection, error.reasonCode, error.message, now)
-  else close(core, connection, true, now, { statusCode: error.code, description: error.message })
-  connection.failure = { statusCode: error.code, description: error.message }
+  const { code: statusCode, message: description, reasonCode } = error
+  if (connection.phase === "connected") end(core, connection, reasonCode, description, now, statusCode)
+  else close(core, connection, true, now, { statusCode, description })
 }
 
 /**
@@ -100,27 +101,31 @@ export const close = (
 ): void => {
   if (connection.phase === "ending" || connection.phase === "closed") return
   connection.phase = "ending"
-  connection.failure ??= reason
   core.closes.push({ connection, drain: true })
   detach(core, connection, withWill, now)
+  tellDisconnected(core, connection, reason)
 }
 
 /** A reader that accepts nothing would not take a DISCONNECT either: the transport is closed at once. */
 export const abandon = (core: CoreState, connection: ServerConnection, description: string, now: number): void => {
   if (connection.phase === "ending" || connection.phase === "closed") return
   connection.phase = "ending"
-  connection.failure = { statusCode: 0, description }
   core.closes.push({ connection, drain: false })
   detach(core, connection, true, now)
+  tellDisconnected(core, connection, { statusCode: 0, description })
 }
 
 /** Something went wrong that should not be possible: in whatever state it is, its transport is closed at once. */
 export const cutOff = (core: CoreState, connection: ServerConnection, description: string, now: number): void => {
-  if (connection.phase === "closed") return
+  const { phase } = connection
+  if (phase === "closed") return
   connection.phase = "ending"
-  connection.failure ??= { statusCode: 0, description }
   core.closes.push({ connection, drain: false })
-  detach(core, connection, true, now)
+  try {
+    detach(core, connection, true, now)
+  } finally {
+    if (phase !== "ending") tellDisconnected(core, connection, { statusCode: 0, description })
+  }
 }
 
 /** The transport is gone: by us, by the client, by the network. */
@@ -130,7 +135,8 @@ export const gone = (
   reason: { readonly statusCode: number; readonly description: string },
   now: number
 ): void => {
-  if (connection.phase === "closed") return
+  const { phase } = connection
+  if (phase === "closed") return
   try {
     detach(core, connection, true, now)
   } finally {
@@ -139,12 +145,18 @@ export const gone = (
     core.connections.delete(connection.id)
     core.bufferedBytes -= connection.bufferedBytes
     connection.bufferedBytes = 0
+    if (phase !== "ending") tellDisconnected(core, connection, reason)
   }
-  const { statusCode, description } = connection.failure ?? reason
-  if (core.events.wants.Disconnected) {
-    const { id: connectionId, clientId } = connection
-    core.events.push({ _tag: "Disconnected", connectionId, clientId, statusCode, description })
-  }
+}
+
+/** As soon as it has ended here, before another takes its session over: its transport may take seconds to close. */
+const tellDisconnected = (
+  core: CoreState,
+  { clientId, id: connectionId }: ServerConnection,
+  { description, statusCode }: { readonly statusCode: number; readonly description: string }
+): void => {
+  if (!core.events.wants.Disconnected) return
+  core.events.push({ _tag: "Disconnected", connectionId, clientId, statusCode, description })
 }
 
 const detach = (core: CoreState, connection: ServerConnection, withWill: boolean, now: number): void => {

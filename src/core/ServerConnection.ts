@@ -109,8 +109,6 @@ export class ServerConnection {
   problemInformation = true
   /** The session expiry that CONNECT asked for: DISCONNECT may not make 0 non-zero. */
   requestedExpirySeconds = 0
-  /** Why it ends, once that is known. */
-  failure: { readonly statusCode: number; readonly description: string } | undefined = undefined
   /** Since when a packet is held back because the store is full; 0: none is. */
   heldSince = 0
   /** What topic aliases from the client stand for. */
