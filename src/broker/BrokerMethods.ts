@@ -237,6 +237,13 @@ export const connections = (running: Running) => ({
 const negotiated = (running: Running, connectionId: ConnectionId.ConnectionId, key: ConnectionKey) =>
   Effect.map(connectionOf(running, connectionId), (connection) => Snapshot.ofConnection(connection)[key])
 
+/** A program without types may give anything. */
+const notText = Effect.suspend(() =>
+  Effect.fail(
+    BrokerError.of(new BrokerError.InvalidSetting({ detail: "what is given must be text: Name=Value or Name" }))
+  )
+)
+
 export const configuring = (running: Running) => ({
   config: (setting: string): Effect.Effect<string, BrokerError.BrokerError> => {
     const read = (query: string) =>
@@ -254,6 +261,7 @@ export const configuring = (running: Running) => ({
           return read(change.setting.name)
         })
       )
+    if (typeof setting !== "string") return notText
     return (setting.includes("=") ? write(setting) : read(setting)).pipe(
       Effect.mapError((error) => (error._tag === "BrokerError" ? error : BrokerError.of(error)))
     )

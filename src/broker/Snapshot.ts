@@ -80,7 +80,7 @@ export interface MessageSnapshot<State> {
   readonly topic: string
   readonly qos: QoS
   readonly retain: boolean
-  /** 0 before one is given. */
+  /** -1 before one is given, as in events and in the session's JSON. */
   readonly packetId: number
   readonly state: State
 }
@@ -169,7 +169,7 @@ const ofOutgoing = ({ message, messageId, packetId, qos, retain, state }: Outgoi
   topic: message.topic,
   qos,
   retain,
-  packetId,
+  packetId: packetId === 0 ? -1 : packetId,
   state
 })
 

@@ -25,7 +25,7 @@ export const pubAck = (
 ): void => {
   const outgoing = session.inflight.get(packet.packetId)
   if (outgoing === undefined || outgoingAfter.pubAck[outgoing.state] === undefined) return
-  finish(core, connection, session, outgoing, now)
+  finish(core, connection, session, outgoing, ReasonCode.isFailure(packet.reasonCode), now)
 }
 
 export const pubRec = (
@@ -39,7 +39,7 @@ export const pubRec = (
   if (ReasonCode.isFailure(packet.reasonCode)) {
     // The exchange is over on both sides: there is no PUBREL, known or not [MQTT-4.3.3-4].
     if (outgoing !== undefined && outgoingAfter.pubRecFailure[outgoing.state] !== undefined) {
-      finish(core, connection, session, outgoing, now)
+      finish(core, connection, session, outgoing, true, now)
     }
     return
   }
@@ -85,22 +85,24 @@ export const pubComp = (
 ): void => {
   const outgoing = session.inflight.get(packet.packetId)
   if (outgoing === undefined || outgoingAfter.pubComp[outgoing.state] === undefined) return
-  finish(core, connection, session, outgoing, now)
+  finish(core, connection, session, outgoing, false, now)
 }
 
-/** The exchange is over: its packet id and its place in the window are free. */
+/** The exchange is over: its packet id and its place in the window are free. `refused`: the client did not take it. */
 const finish = (
   core: CoreState,
   connection: ServerConnection,
   session: Session,
   outgoing: Outgoing,
+  refused: boolean,
   now: number
 ): void => {
   outgoing.state = 10
   session.inflight.delete(outgoing.packetId)
   if (connection.unsent !== undefined) connection.unsent.delete(outgoing)
   SessionJournal.removeOutgoing(core, session, outgoing)
-  if (core.events.messages) {
+  if (refused) Delivery.drop(core, session.clientId, outgoing.message.topic, outgoing.qos, "refused")
+  else if (core.events.messages) {
     MessageEvents.outgoingStatus(core, connection, outgoing, 10, session.hasResent(outgoing))
     MessageEvents.sent(core, connection, outgoing)
   }

@@ -108,8 +108,9 @@ export interface MessageSent {
 }
 
 /**
- * A message was not delivered to one client: its outbox or queue was full, the message is too large for it, and the
- * like. Or it was not retained, because there is no room for one more: then new subscriptions do without it.
+ * A message was not delivered to one client: its outbox or queue was full, the message is too large for it, the client
+ * acknowledged it with a failure ("refused"), and the like. Or it was not retained, because there is no room for one
+ * more: then new subscriptions do without it.
  */
 export interface MessageDropped {
   readonly _tag: "MessageDropped"
@@ -125,6 +126,7 @@ export interface MessageDropped {
     | "offline"
     | "unsubscribed"
     | "interrupted"
+    | "refused"
     | "not-retained"
 }
 

@@ -233,7 +233,7 @@ const release = (
     if (core.events.messages) {
       const subject = subjectOf(incoming.message, packetId)
       MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubComp[9]!, incoming.dup)
-      MessageEvents.received(core, connection, subject)
+      if (permitted) MessageEvents.received(core, connection, subject)
     }
   }
   Output.acknowledge(core, connection, Output.PUBCOMP, packetId, 0, sequence, released, now)

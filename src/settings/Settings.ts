@@ -100,9 +100,13 @@ const NAME_LENGTH_MAX = 100
 
 const nearest = (name: string): ReadonlyArray<string> => {
   const wanted = name.slice(0, NAME_LENGTH_MAX).toLowerCase()
-  const ranked = names.map((known) => ({ known, far: distance(wanted, known.toLowerCase()) }))
+  const ranked = names.map((known) => {
+    const name = known.toLowerCase()
+    // What was begun is nearer than what happens to be as short.
+    return { known, begun: name.startsWith(wanted) ? 0 : 1, far: distance(wanted, name) }
+  })
   return ranked
-    .sort((a, b) => a.far - b.far)
+    .sort((a, b) => a.begun - b.begun || a.far - b.far)
     .slice(0, NEAREST)
     .map(({ known }) => known)
 }

@@ -458,6 +458,8 @@ export const decode: (
   limits: Limits,
   now: number
 ) => Effect.Effect<SessionImage, InvalidSessionJson | TooMany> = Effect.fnUntraced(function* (text, limits, now) {
+  // A program without types may give anything.
+  if (typeof text !== "string") return yield* fault("", "The document must be a text.")
   if (text.length > limits.charactersMax) return yield* tooLong(limits.charactersMax)
   const parsed = JsonText.parse(text, nestsMaxOf(limits))
   if (Result.isFailure(parsed)) return yield* fault(parsed.failure.path, parsed.failure.detail)

@@ -38,9 +38,16 @@ const Network = Schema.String.check(
 )
 
 /** What every listener has; only the usual port differs. */
+const Host = Schema.String.check(
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what it must not have
+  Schema.makeFilter((text: string) => /^[^\s\u0000-\u001f]+$/.test(text), {
+    expected: "an address or a name, without blanks"
+  })
+)
+
 const socketFields = (port: number) => ({
   /** The address to bind, or a name that resolves to it. Only this machine can reach the default. */
-  host: defaulted(Schema.NonEmptyString, "127.0.0.1"),
+  host: defaulted(Host, "127.0.0.1"),
   /** 0 takes any free port; the listener reports which. */
   port: defaulted(whole("port", 0, 65_535), port),
   /** `UseIPv6`: 0 IPv4 only, 1 IPv6 only, 2 IPv6 or else IPv4. Left out: as the host is written. */

@@ -173,6 +173,38 @@ describe("Hooks", () => {
     })
   }
 
+  it.live("a message that is refused at PUBREL is not told as received", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const events = yield* collect(broker.eventsOf("PublishRefused", "IncomingMessageStatus", "MessageReceived"), 6)
+      const client = yield* RawClient.connect(yield* port)
+      yield* client.send(RawClient.publish("t", "x", 2, false, 2))
+      yield* client.expect("PubRec")
+      yield* client.send({ _tag: "PubRel", packetId: 2, reasonCode: 0, properties: undefined })
+      yield* client.expect("PubComp")
+      yield* client.send(RawClient.publish("t", "x", 0))
+      assert.deepStrictEqual(
+        (yield* Fiber.join(events)).map((event) => `${event._tag} ${"state" in event ? event.state : ""}`.trim()),
+        [
+          "IncomingMessageStatus 7",
+          "IncomingMessageStatus 8",
+          "PublishRefused",
+          "IncomingMessageStatus 9",
+          "IncomingMessageStatus 10",
+          "MessageReceived" // the one after it
+        ]
+      )
+    }).pipe(
+      Effect.provide(
+        brokerLayer({
+          hooks: {
+            publish: ({ stage }) => Effect.succeed(stage === "release" ? Hooks.refuse() : Hooks.accept)
+          }
+        })
+      )
+    )
+  )
+
   it.live("a connectionRequest that fails refuses, and is reported", () =>
     Effect.gen(function* () {
       const broker = yield* Broker.Broker

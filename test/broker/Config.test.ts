@@ -83,6 +83,10 @@ describe("Broker.config", () => {
       const [{ connectionId } = { connectionId: "" }] = yield* Fiber.join(connected)
       assert.strictEqual(yield* broker.config(`SSLNegotiatedVersion[${connectionId}]`), "")
       assert.strictEqual(yield* broker.config(`SSLNegotiatedCipherStrength[${connectionId}]`), "0")
+      // The cast: a program without types may give anything.
+      for (const wrong of ["LocalHost= ", "LocalHost=\0", "LocalHost=a b", undefined as unknown as string]) {
+        assert.strictEqual((yield* Effect.flip(broker.config(wrong))).reason._tag, "InvalidSetting")
+      }
       const error = yield* Effect.flip(broker.config("SSLNegotiatedVersion[999]"))
       assert.deepStrictEqual([error.code, error.reason._tag], [212, "NotConnected"])
     }).pipe(Effect.provide(brokerLayer()))

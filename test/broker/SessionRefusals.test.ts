@@ -59,6 +59,7 @@ const refused: ReadonlyArray<readonly [what: string, change: Change, code: numbe
   ["nothing", () => "", 600, "not JSON"],
   ["half a document", (json) => json.slice(0, json.length / 2), 600, "not JSON"],
   ["something else", () => "[]", 600, "Expected"],
+  ["no text", (json) => Buffer.from(json) as unknown as string, 600, "must be a text"], // without types
   ["an unknown field", put('"Clientid":"a"'), 600, "Clientid"],
   ["a field that every object has", put('"__proto__":{}'), 600, "__proto__"],
   ["a field twice", put('"ClientId":"b"'), 600, "ClientId: The field is there twice"],

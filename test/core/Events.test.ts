@@ -218,6 +218,18 @@ describe("outgoing messages", () => {
     assert.deepStrictEqual(brief(h.takeEvents()), ["OutgoingMessageStatus a 10", "MessageSent a"])
   })
 
+  it("at QoS 2 that the client refuses are dropped, and neither done nor sent", () => {
+    const h = new CoreHarness({ events: ["OutgoingMessageStatus", "MessageSent", "MessageDropped"] })
+    const client = subscriber(h, "a", { version: 5 }, "t")
+    h.core.publish({ topic: "t", payload: new Uint8Array(1), qos: 2, retain: false }, h.now)
+    h.settle()
+    h.takeEvents()
+    client.pubRec(1, 0x97)
+    assert.deepStrictEqual(h.takeEvents(), [
+      { _tag: "MessageDropped", clientId: "a", topic: "t", qos: 2, reason: "refused" }
+    ])
+  })
+
   it("that wait are told in state 1 once, before they have a packet id", () => {
     const h = new CoreHarness({ events: ["OutgoingMessageStatus"] })
     const client = subscriber(h, "a", { version: 5, properties: { receiveMaximum: 1 } }, "t")

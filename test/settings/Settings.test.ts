@@ -39,6 +39,8 @@ describe("a setting's name", () => {
         ["KeepaliveTimes", "KeepAliveTime"],
         ["quemessagesmax", "queueMessagesMax"],
         ["SSLEnabledProtocol", "SSLEnabledProtocols"],
+        ["ssl", "sslCertKey"],
+        ["maxtransf", "MaxTransferRate"],
         ["__proto__", ""],
         ["x".repeat(1_000_000), ""]
       ] as const) {
