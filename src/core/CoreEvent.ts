@@ -91,6 +91,11 @@ export interface MessageReceived {
   readonly messageId: number
 }
 
+/**
+ * The message is in what the next write to the client's socket has. While that socket is busy it waits here in whole
+ * packets: this and, at QoS 0, state 10 and MessageSent are told already, and `interrupt` may still take it out, which
+ * is MessageDropped with the reason "interrupted".
+ */
 export interface MessageSending extends MessageMetadata {
   readonly _tag: "MessageSending"
 }
@@ -100,6 +105,7 @@ export interface OutgoingMessageStatus extends MessageMetadata {
   readonly state: OutgoingState
 }
 
+/** At QoS 0 it was given to the connection (see MessageSending); above that the client has acknowledged it. */
 export interface MessageSent {
   readonly _tag: "MessageSent"
   readonly connectionId: ConnectionId
