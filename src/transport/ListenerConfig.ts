@@ -37,7 +37,6 @@ const Network = Schema.String.check(
   Schema.makeFilter(isNetwork, { message: "proxyProtocolFrom must hold addresses, or networks like 10.0.0.0/8" })
 )
 
-/** What every listener has; only the usual port differs. */
 const Host = Schema.String.check(
   // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what it must not have
   Schema.makeFilter((text: string) => /^[^\s\u0000-\u001f]+$/.test(text), {
@@ -45,6 +44,7 @@ const Host = Schema.String.check(
   })
 )
 
+/** What every listener has; only the usual port differs. */
 const socketFields = (port: number) => ({
   /** The address to bind, or a name that resolves to it. Only this machine can reach the default. */
   host: defaulted(Host, "127.0.0.1"),

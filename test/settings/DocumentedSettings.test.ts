@@ -52,7 +52,7 @@ const cases: Readonly<Record<string, Case>> = {
   KeepAliveTime: settable("0", "60000", "60000", ["tcpKeepAliveMillis", 60_000], ["-5", "from 0 to"]),
   Linger: settable("True", "0", "False", ["linger", false], boolean),
   LingerTime: settable("0", "3", "3", ["lingerSeconds", 3], ["1.5", "whole number"]),
-  LocalHost: settable("127.0.0.1", "0.0.0.0", "0.0.0.0", ["host", "0.0.0.0"], ["", "length of at least 1"]),
+  LocalHost: settable("127.0.0.1", "0.0.0.0", "0.0.0.0", ["host", "0.0.0.0"], ["", "without blanks"]),
   LocalPort: settable("", "1884", "1884", ["port", 1884], ["65536", "from 0 to 65535"]),
   MaxTransferRate: settable("0", "1000", "1000", ["transferBytesPerSecondMax", 1_000], ["fast", "whole number"]),
   TCPKeepAlive: settable("False", "Yes", "True", ["tcpKeepAlive", true], boolean),

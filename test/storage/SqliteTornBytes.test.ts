@@ -73,7 +73,6 @@ interface Written {
 
 const write = (path: string): Written => {
   const file = join(path, "store.db")
-  writeFileSync(`${file}-reserve`, "") // not to be filled
   const catalog = new SqliteCatalog()
   let sequence = 0
   const open = () => {
