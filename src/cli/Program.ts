@@ -18,4 +18,12 @@ const program = Command.make("effect-mqtt").pipe(
   Effect.provide(NodeServices.layer)
 )
 
-export const run = (): void => NodeRuntime.runMain(program, { teardown: ExitCode.teardown })
+/** Whoever reads what the program says may be gone: a closed terminal, a pipe to `head`. That is no reason to end. */
+const outliveReaders = (): void => {
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
+}
+
+export const run = (): void => {
+  outliveReaders()
+  NodeRuntime.runMain(program, { teardown: ExitCode.teardown })
+}

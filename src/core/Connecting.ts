@@ -262,14 +262,15 @@ const waitForWill = (
   grants: Resuming.Grants | undefined
 ): void => {
   Question.hold(core, connection)
-  waiting.push((later) => {
+  const proceed = (later: number): void => {
     if (connection.phase !== "connecting") return
     Question.letGo(core, connection, later)
     const refusal = refusalOf(core, packet)
     if (refusal !== undefined) refuse(core, connection, refusal, undefined, later)
     else accept(core, connection, packet, later, grants)
     core.continuing.push(connection)
-  })
+  }
+  waiting.push({ connection, proceed })
 }
 
 /** A client id is no proof: what one user left waiting, another who comes with it does not inherit. */

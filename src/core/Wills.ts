@@ -7,6 +7,7 @@
  */
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { CoreState } from "./CoreState.ts"
+import * as Defect from "./Defect.ts"
 import { Message } from "./Message.ts"
 import * as PublishPermission from "./PublishPermission.ts"
 import * as Routing from "./Routing.ts"
@@ -55,14 +56,21 @@ export const displace = (core: CoreState, clientId: string): void => {
   if (asked !== undefined) asked.session.inStore = false
 }
 
-const keep = (core: CoreState, session: Session): void =>
-  void core.askedWills.set(session.clientId, { session, waiting: [] })
+/** Who waits for the answer about one will that was displaced waits for that about the next. */
+const keep = (core: CoreState, session: Session): void => {
+  const waiting = core.askedWills.get(session.clientId)?.waiting ?? []
+  core.askedWills.set(session.clientId, { session, waiting })
+}
 
 const ask = (core: CoreState, session: Session, will: Will): void =>
   PublishPermission.askForWill(core, session, will.message, ({ reasonCode }, now) => {
-    if (!ReasonCode.isFailure(reasonCode)) route(core, session, will, now)
-    else PublishPermission.refused(core, "will", "", session, will.message, reasonCode)
-    decided(core, session, now)
+    try {
+      if (!ReasonCode.isFailure(reasonCode)) route(core, session, will, now)
+      else PublishPermission.refused(core, "will", "", session, will.message, reasonCode)
+    } finally {
+      // Whatever goes wrong: nobody waits for ever.
+      decided(core, session, now)
+    }
   })
 
 const route = (core: CoreState, session: Session, { message }: Will, now: number): void => {
@@ -78,5 +86,5 @@ const decided = (core: CoreState, session: Session, now: number): void => {
   session.will = undefined
   if (core.sessions.get(session.clientId) === session) SessionJournal.putSession(core, session)
   else SessionJournal.removeSession(core, session)
-  for (const proceed of asked.waiting) proceed(now)
+  for (const { connection, proceed } of asked.waiting) Defect.guard(core, connection, now, () => proceed(now))
 }

@@ -74,6 +74,11 @@ describe("effect-mqtt broker --listen", () => {
       program.kill("SIGHUP")
       yield* program.line(new RegExp(`reloaded the certificates of mqtts://127\\.0\\.0\\.1:${second}\\n`))
       assert.strictEqual(yield* shown(second), "renewed")
+      // A closed terminal sends the signal too, and cannot be written to any more.
+      program.deafen()
+      files.write("kept.pem", server.pem)
+      program.kill("SIGHUP")
+      while ((yield* shown(second)) !== "localhost");
       program.kill("SIGTERM")
       assert.strictEqual(yield* program.exitCode, 0)
     })

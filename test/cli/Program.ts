@@ -16,6 +16,8 @@ export interface Program {
   readonly errorLine: (pattern: RegExp) => Effect.Effect<RegExpMatchArray>
   readonly kill: (signal: NodeJS.Signals) => void
   readonly exitCode: Effect.Effect<number | null>
+  /** Nobody reads what it says from now on. */
+  readonly deafen: () => void
   readonly output: () => string
   readonly errors: () => string
 }
@@ -62,6 +64,10 @@ export const start: (
       if (ended(child) && child.stdout.closed) resume(Effect.succeed(child.exitCode))
       else child.once("close", (code) => resume(Effect.succeed(code)))
     }),
+    deafen: () => {
+      child.stdout.destroy()
+      child.stderr.destroy()
+    },
     output: () => output,
     errors: () => errors
   }

@@ -187,6 +187,23 @@ describe("a client whose former will is asked about", () => {
     assert.deepStrictEqual(h.connect("c", kept).takeWords(), ["ConnAck 0 present"])
   })
 
+  it("waits for the next answer when that about its own is of no use any more", () => {
+    const { client, h } = begun()
+    client.drop()
+    const again = h.connect("c", kept)
+    const image = { clientId: "c", userName: "", expirySeconds: 60, subscriptions: [], incoming: [], outgoing: [] }
+    const { properties: _, ...message } = will()!
+    const late = { ...message, messageId: 1, properties: undefined, receivedAt: h.now, expiresAt: 0, delaySeconds: 1 }
+    assert.isUndefined(h.core.loadSession({ ...image, will: late }, h.now))
+    h.settle()
+    h.advance(2_000)
+    assert.deepStrictEqual(stages(h), ["will", "will"])
+    h.answer(ACCEPT)
+    h.answer(ACCEPT)
+    assert.deepStrictEqual(again.takeWords(), ["ConnAck 0 present"])
+    assert.strictEqual(queued(h), 2)
+  })
+
   it("need not wait where nothing is kept", () => {
     const h = new CoreHarness()
     h.install("publish")

@@ -45,6 +45,23 @@ describe("a bug that is met", () => {
     assert.isUndefined(h.session("a"))
   })
 
+  it("where a will is routed leaves nobody waiting for it", () => {
+    const h = harness({ store: "on-time" })
+    h.install("publish")
+    const will = { topic: "w", payload: new Uint8Array(1), qos: 1, retain: false, properties: undefined } as const
+    h.connect("a", { ...kept(5), will })
+    h.answer({ reasonCode: 0 })
+    h.clients[0]!.drop()
+    const again = h.connect("a", kept(5))
+    assert.deepStrictEqual(again.takeWords(), [])
+    const { nextMessageId } = h.state
+    h.state.nextMessageId = planted
+    h.answer({ reasonCode: 0 })
+    h.state.nextMessageId = nextMessageId
+    assert.lengthOf(h.defects, 1)
+    assert.deepStrictEqual(again.takeWords(), ["ConnAck 0 present"])
+  })
+
   it("behind the budget of a turn costs who sent it, and the others have their parts", () => {
     const h = harness({ config: { workPerTurnMax: 10 } })
     const [victim, other] = [ready(h, "a"), ready(h, "b")]
