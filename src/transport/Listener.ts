@@ -114,7 +114,10 @@ export interface ListenerHandler {
   admit(peer: Peer, decide: (accepted: boolean) => void): OpenQuestion
   /** An admitted connection, paused: set its sink and resume it. */
   accepted(connection: TransportConnection): void
-  /** A connection could not be accepted (out of file descriptors, for one); the listener goes on. */
+  /**
+   * A connection could not be accepted; the listener goes on. Not told where Node's event loop closes a connection that
+   * there is no file descriptor for, which it does on Linux.
+   */
   acceptFailed(errno: string): void
   /**
    * Not about a connection: the status of the listener's certificate is bad, or could not be found out (280); or the

@@ -24,14 +24,22 @@ export interface Program {
 
 const ended = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
 
+/** What is run: node, or a shell that becomes node when it has limited how many files that may open. */
+const commandOf = (args: ReadonlyArray<string>, openFilesMax: number | undefined) =>
+  openFilesMax === undefined
+    ? ([process.execPath, args] as const)
+    : (["sh", ["-c", `ulimit -n ${openFilesMax}; exec "$0" "$@"`, process.execPath, ...args]] as const)
+
 /** Runs node with these arguments from the repository's root; ends it with the scope. */
 export const start: (
   args: ReadonlyArray<string>,
-  env?: Readonly<Record<string, string>>
-) => Effect.Effect<Program, never, Scope.Scope> = Effect.fnUntraced(function* (args, env = {}) {
+  env?: Readonly<Record<string, string>>,
+  openFilesMax?: number
+) => Effect.Effect<Program, never, Scope.Scope> = Effect.fnUntraced(function* (args, env = {}, openFilesMax) {
+  const [command, given] = commandOf(args, openFilesMax)
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] })
+      spawn(command, given, { cwd: root, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] })
     ),
     (running) => Effect.sync(() => running.kill("SIGKILL"))
   )
