@@ -45,7 +45,8 @@ export const save: (
       .readPart(clientId, part)
       .pipe(Effect.mapError(({ message }) => BrokerError.of(new BrokerError.StorageUnavailable({ detail: message }))))
   }
-  const detail = "The session's messages come and go faster than they can be read. Disconnect its client first."
+  const advice = "Disconnect its client, or try again when fewer are published."
+  const detail = `The session's messages come and go faster than they can be read. ${advice}`
   return yield* BrokerError.of(new BrokerError.StorageUnavailable({ detail }))
 })
 

@@ -113,3 +113,64 @@ describe("a queue far larger than its memory", () => {
     })
   )
 })
+
+describe("saveSession of a queue that only the store has", () => {
+  /** A store where this happens before it reads. */
+  const storeWith = (before: () => Effect.Effect<void, BrokerStorage.StorageError>) => {
+    const storage = MemoryStorage.make(new MemoryStorage.MemoryStore())
+    return Layer.succeed(BrokerStorage.BrokerStorage)({
+      ...storage,
+      queued: (request) => Effect.suspend(before).pipe(Effect.andThen(storage.queued?.(request) ?? Effect.succeed([])))
+    })
+  }
+
+  const payloadsOf = (json: string): ReadonlyArray<string> =>
+    // Of the documented shape.
+    (
+      JSON.parse(json) as { readonly OutgoingMessages: ReadonlyArray<{ readonly Payload: string }> }
+    ).OutgoingMessages.map(({ Payload }) => Buffer.from(Payload, "hex").toString())
+
+  const numbers = (count: number) => Array.from({ length: count }, (_, index) => `${index + 1}`)
+
+  it.live(
+    "says what to do while messages come faster than they are read, and saves them when they no longer do",
+    () => {
+      /** What comes while the store reads; it is asked from inside of the broker, which is there by then. */
+      let meanwhile = Effect.void
+      return Effect.gen(function* () {
+        const broker = yield* Broker.Broker
+        yield* absent("a")
+        yield* publish(1, 500)
+        let published = 500
+        const more = Effect.suspend(() => {
+          published += 200
+          return publish(published - 199, published)
+        })
+        meanwhile = Effect.orDie(Effect.provideService(more, Broker.Broker, broker))
+        const busy = yield* Effect.flip(broker.saveSession("a"))
+        assert.deepStrictEqual([busy.reason._tag, busy.code], ["StorageUnavailable", 303])
+        assert.include(busy.message, "faster than they can be read. Disconnect its client, or try again")
+        meanwhile = Effect.void
+        assert.deepStrictEqual(payloadsOf(yield* broker.saveSession("a")), numbers(published))
+      }).pipe(Effect.scoped, Effect.provide(brokerLayer({ settings, storage: storeWith(() => meanwhile) })))
+    }
+  )
+
+  it.live("fails when the store cannot read it, with the store's words, and the session is as it was", () => {
+    let broken = false
+    const reason = new BrokerStorage.StorageFailed({ detail: "a bad sector." })
+    const before = () => (broken ? Effect.fail(new BrokerStorage.StorageError({ reason })) : Effect.void)
+    return Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      yield* absent("a")
+      yield* publish(1, 500)
+      broken = true
+      const error = yield* Effect.flip(broker.saveSession("a"))
+      assert.deepStrictEqual([error.reason._tag, error.code], ["StorageUnavailable", 303])
+      assert.include(error.message, "a bad sector.")
+      broken = false
+      assert.deepStrictEqual(payloadsOf(yield* broker.saveSession("a")), numbers(500))
+      yield* expectAll("a", 500)
+    }).pipe(Effect.scoped, Effect.provide(brokerLayer({ settings, storage: storeWith(before) })))
+  })
+})
