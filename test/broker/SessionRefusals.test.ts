@@ -168,3 +168,76 @@ describe("loadSession", () => {
     })
   )
 })
+
+describe("a limit of a session's messages", () => {
+  interface Document {
+    readonly IncomingMessages: ReadonlyArray<object>
+    readonly OutgoingMessages: ReadonlyArray<object>
+  }
+
+  const limits = { receiveMaximum: 1, queueMessagesMax: 1, queueBytesMax: 1_024, userPropertiesMax: 1 }
+  const pairs = [
+    ["k", "1"],
+    ["k", "2"]
+  ]
+
+  /** How a session at all of these limits gets over one of them, and what the error says of the place. */
+  const beyond: Readonly<Record<keyof typeof limits, readonly [change: (document: Document) => object, at: string]>> = {
+    receiveMaximum: [
+      ({ IncomingMessages: [one] }) => ({ IncomingMessages: [one, { ...one, PacketId: 8 }] }),
+      "At IncomingMessages: "
+    ],
+    queueMessagesMax: [
+      ({ OutgoingMessages: [sent, waits] }) => ({ OutgoingMessages: [sent, waits, waits] }),
+      "At OutgoingMessages: "
+    ],
+    queueBytesMax: [
+      ({ OutgoingMessages: [sent, waits] }) => ({
+        OutgoingMessages: [sent, { ...waits, Payload: "00".repeat(limits.queueBytesMax) }]
+      }),
+      "At OutgoingMessages: "
+    ],
+    userPropertiesMax: [
+      ({ IncomingMessages: [one] }) => ({ IncomingMessages: [{ ...one, Properties: { UserProperties: pairs } }] }),
+      "At IncomingMessages[0].Properties.UserProperties: "
+    ]
+  }
+
+  for (const [limit, [change, at]] of Object.entries(beyond)) {
+    it.live(`${limit} is LimitReached (10055), which names it and the place, and the session stays`, () =>
+      Effect.gen(function* () {
+        const { broker, client, json } = yield* withSession(limits)
+        yield* leave(client)
+        const document: Document = JSON.parse(json) // of the documented shape
+        const error = yield* Effect.flip(broker.loadSession(JSON.stringify({ ...document, ...change(document) })))
+        assert.deepStrictEqual([error.reason._tag, error.code], ["LimitReached", 10055])
+        assert.deepInclude(error.reason, { limit })
+        assert.include(error.message, at)
+        assert.include(error.message, limit)
+        assert.strictEqual(yield* broker.saveSession("a"), json)
+        // At the limit, and not beyond it.
+        yield* broker.loadSession(json)
+      })
+    )
+  }
+})
+
+describe("a document with an incoming message in state 6", () => {
+  it.live("is loaded without it: its client sends that again, and it is routed then", () =>
+    Effect.gen(function* () {
+      const { broker, port } = yield* start()
+      const watcher = yield* RawClient.connect(port, { clientId: "w" })
+      yield* RawClient.subscribe(watcher, "t", 1)
+      const incoming = { MessageId: 1, Topic: "t", QoS: 1, DUP: false, Retain: false, State: 6 }
+      const unanswered = { ...incoming, Payload: Buffer.from("lost").toString("hex"), PacketId: 7 }
+      const document = { ClientId: "a", Subscriptions: [], IncomingMessages: [unanswered], OutgoingMessages: [] }
+      yield* broker.loadSession(JSON.stringify(document))
+      assert.deepInclude(yield* broker.session("a"), { incomingMessageCount: 0, incomingMessages: [] })
+      const client = yield* RawClient.connect(port, { clientId: "a", protocolVersion: 4, cleanStart: false })
+      assert.isTrue(client.connAck.sessionPresent)
+      yield* client.send(RawClient.publish("t", "again", 1, false, 7))
+      assert.strictEqual((yield* client.expect("PubAck")).packetId, 7)
+      assert.strictEqual(Buffer.from((yield* watcher.expect("Publish")).payload).toString(), "again")
+    })
+  )
+})
