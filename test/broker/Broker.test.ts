@@ -148,6 +148,24 @@ describe("Broker: snapshots", () => {
       assert.strictEqual(Buffer.from(retained!.payload).toString(), "kept")
     }).pipe(Effect.provide(brokerLayer()))
   )
+
+  it.live("an outgoing message has packet id -1 in its session until one is given", () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const client = yield* RawClient.connect(yield* port, { clientId: "c" })
+      yield* RawClient.subscribe(client, "t", 2)
+      for (const qos of [1, 2] as const) yield* broker.publish({ topic: "t", payload: "x", qos })
+      const ids = Effect.map(broker.session("c"), (detail) =>
+        detail?.outgoingMessages.map(({ packetId, qos, state }) => ({ qos, state, packetId }))
+      )
+      const { packetId = 0 } = yield* client.expect("Publish")
+      const waits = { qos: 2, state: 1, packetId: -1 }
+      assert.deepStrictEqual(yield* ids, [{ qos: 1, state: 2, packetId }, waits])
+      yield* client.send({ _tag: "PubAck", packetId, reasonCode: 0, properties: undefined })
+      const next = yield* client.expect("Publish")
+      assert.deepStrictEqual(yield* ids, [{ qos: 2, state: 3, packetId: next.packetId }])
+    }).pipe(Effect.provide(brokerLayer({ settings: { inflightMax: 1 } })))
+  )
 })
 
 describe("Broker: in-process messages", () => {
