@@ -439,6 +439,31 @@ describe("Broker: listeners with certificates", () => {
     }).pipe(Effect.provide(brokerLayer({ settings: { listeners: tls() } })))
   )
 
+  it.live("only the connection whose certificate is being decided about waits", () => {
+    const asked = Deferred.makeUnsafe<void>()
+    const decision = Deferred.makeUnsafe<boolean>()
+    let questions = 0
+    const sslClientAuthentication = () =>
+      ++questions === 1
+        ? Effect.andThen(Deferred.succeed(asked, undefined), Deferred.await(decision))
+        : Effect.succeed(true)
+    return Effect.gen(function* () {
+      const broker = yield* Broker.Broker
+      const bound = yield* port
+      const waiting = yield* Effect.forkScoped(connectTls(bound, certificate), { startImmediately: true })
+      yield* Deferred.await(asked)
+      yield* connectTls(bound, certificate)
+      assert.strictEqual((yield* broker.connections).length, 1)
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* Deferred.succeed(decision, true)
+      yield* Fiber.join(waiting)
+      assert.strictEqual(questions, 2)
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(brokerLayer({ hooks: { sslClientAuthentication }, settings: { listeners: tls(asking) } }))
+    )
+  })
+
   it.live("every protocol at once, each with its own address", () =>
     Effect.gen(function* () {
       const broker = yield* Broker.Broker
