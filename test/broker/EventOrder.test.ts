@@ -228,24 +228,30 @@ describe("a connection", () => {
     )
   )
 
-  it.live("that is taken over by a clean start ends before its session does, and the other's starts after both", () =>
-    run((seen) =>
-      Effect.gen(function* () {
-        const broker = yield* recorded(seen)
-        const order = yield* collect(broker.eventsOf("SessionStarted", "SessionRemoved", "Disconnected"), 4)
-        const bound = yield* port
-        const first = yield* RawClient.connect(bound, away)
-        first.socket.pause() // it does not close its half: its transport stays for a while
-        yield* RawClient.connect(bound, { ...away, cleanStart: true })
-        assert.deepStrictEqual(
-          (yield* Fiber.join(order)).map(
-            (event) => `${event._tag} ${"connectionId" in event ? event.connectionId : ""}`
-          ),
-          ["SessionStarted 1", "Disconnected 1", "SessionRemoved ", "SessionStarted 2"]
+  // A session that ends with its connection is told first, as at every such end.
+  for (const [what, cleanStart, ends] of [
+    ["outlives it", false, ["Disconnected 1", "SessionRemoved "]],
+    ["ends with it", true, ["SessionRemoved ", "Disconnected 1"]]
+  ] as const) {
+    it.live(
+      `whose session ${what}, and that a clean start takes over: both end before the other's session starts`,
+      () =>
+        run((seen) =>
+          Effect.gen(function* () {
+            const broker = yield* recorded(seen)
+            const order = yield* collect(broker.eventsOf("SessionStarted", "SessionRemoved", "Disconnected"), 4)
+            const bound = yield* port
+            const first = yield* RawClient.connect(bound, { ...away, cleanStart })
+            first.socket.pause() // it does not close its half: its transport stays for a while
+            yield* RawClient.connect(bound, { ...away, cleanStart: true })
+            const told = (yield* Fiber.join(order)).map(
+              (event) => `${event._tag} ${"connectionId" in event ? event.connectionId : ""}`
+            )
+            assert.deepStrictEqual(told, ["SessionStarted 1", ...ends, "SessionStarted 2"])
+          })
         )
-      })
     )
-  )
+  }
 })
 
 describe("SessionRemoved", () => {
