@@ -39,6 +39,8 @@ export class JournalDriver {
   private watchingRoom: Fiber.Fiber<void> | undefined = undefined
   private stopped = false
   private state: "ok" | "full" | "failed" = "ok"
+  /** Whether the last attempt to commit has failed. */
+  private failing = false
   private readonly waiters = new Set<Waiter>()
   private readonly idleWaiters = new Set<() => void>()
 
@@ -141,9 +143,11 @@ export class JournalDriver {
 
   private stored(sequence: number): void {
     this.durable = sequence
+    this.failing = false
     const now = Date.now()
     const { hasRoom } = this.storage
-    if (this.state === "full" && hasRoom !== undefined) this.watchRoom(hasRoom)
+    // Also when it has failed for another reason since it was full.
+    if (this.state !== "ok" && hasRoom !== undefined) this.watchRoom(hasRoom)
     else if (this.state !== "ok") this.change("ok", KEEPS_AGAIN, now)
     this.core.stored(sequence, now)
     for (const waiter of this.waiters) {
@@ -160,7 +164,8 @@ export class JournalDriver {
       while (!(yield* Effect.orElseSucceed(hasRoom, () => false))) {
         yield* Effect.sleep(ROOM_MILLIS)
       }
-      if (this.state === "full") this.change("ok", KEEPS_AGAIN, Date.now())
+      // What fails again meanwhile is asked again when it has been kept.
+      if (this.state !== "ok" && !this.failing) this.change("ok", KEEPS_AGAIN, Date.now())
     })
     const fiber = this.runFork(watch)
     this.watchingRoom = fiber
@@ -170,6 +175,7 @@ export class JournalDriver {
   }
 
   private failed(cause: Cause.Cause<StorageError>): void {
+    this.failing = true
     const error = Cause.squash(cause)
     const full = error instanceof StorageError && error.reason._tag === "StorageFull"
     const state = full ? "full" : "failed"
