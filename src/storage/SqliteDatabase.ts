@@ -41,6 +41,9 @@ const REMOVED =
 
 /** A file with more than this in it is not written anew, which takes that much memory. */
 const SHRINK_BYTES_MAX = 16 * 1024 * 1024
+/** The log's own words about each page, and the index beside it. */
+const LOG_OVERHEAD = 1.02
+const LOG_INDEX_BYTES = 64 * 1024
 
 /** While nothing is committed, this often it is noted that the broker lives. */
 export const HEARTBEAT_MILLIS = 60_000
@@ -60,13 +63,13 @@ export class SqliteDatabase {
   /** and how many bytes of log one of them takes: measured when it is emptied. */
   private bytesOfWork = 8_192
 
-  constructor(options: DatabaseOptions) {
+  constructor(options: DatabaseOptions, reserve: SqliteReserve = new SqliteReserve(options.file)) {
     this.options = options
     // What a broker that was killed has left is to be emptied too, or one that is killed again and again never does.
     this.work = SqliteFile.sizeOf(`${options.file}-wal`) / this.bytesOfWork
     const { created, database } = SqliteFile.open(options)
     this.database = database
-    this.reserve = new SqliteReserve(options.file)
+    this.reserve = reserve
     const reserved = this.reserve.take()
     this.writer = new SqliteWriter(database)
     this.opened = {
@@ -148,7 +151,7 @@ export class SqliteDatabase {
     this.checkpoint("TRUNCATE")
     const { fileBytesMax } = this.options
     if (fileBytesMax > 0 && this.usedBytes() > fileBytesMax - this.reserveOfLimit / 2) return false
-    if (!this.reserve.take() && !this.shrink() && !this.hasRoomInside()) return false
+    if (!this.reserve.take() && !this.hasRoomInside() && !this.shrink()) return false
     SqliteFile.limit(this.database, fileBytesMax)
     this.full = false
     return true
@@ -192,13 +195,20 @@ export class SqliteDatabase {
   /**
    * Writes a file that is nearly empty anew: what is free in it goes back to the disk, and so does a log that the file
    * had no room for. True when the reserve could be taken again.
+   *
+   * All that is in it goes through the log, so where the disk has no room for that it is not even tried: it would take
+   * from everybody else on that disk what little there is.
    */
   private shrink(): boolean {
-    if (this.usedBytes() > SHRINK_BYTES_MAX || !this.hasFreePages) return false
+    const bytes = this.usedBytes()
+    if (bytes > SHRINK_BYTES_MAX || !this.hasFreePages) return false
+    if (this.reserve.freeBytes() < bytes * LOG_OVERHEAD + LOG_INDEX_BYTES) return false
     try {
       this.database.exec("VACUUM") // in memory, and then through the log
     } catch {
-      return false // not even for that: what was in it still is
+      // Others have taken the room meanwhile. What was in it still is; the log gives back what it grew by.
+      this.checkpoint("TRUNCATE")
+      return false
     }
     this.checkpoint("TRUNCATE")
     return this.reserve.take()

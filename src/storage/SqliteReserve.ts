@@ -22,11 +22,16 @@ export class SqliteReserve {
     return existsSync(this.path)
   }
 
-  /** Whether the disk has room for that much and for the log. */
-  hasRoom(bytes: number): boolean {
+  /** What the disk has room for. */
+  freeBytes(): number {
     const { bavail, blocks, bsize } = statfsSync(dirname(this.path))
     // Some file systems cannot say.
-    return blocks === 0 || bavail * bsize >= bytes + LOG_ROOM_BYTES
+    return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize
+  }
+
+  /** Whether the disk has room for that much and for the log. */
+  hasRoom(bytes: number): boolean {
+    return this.freeBytes() >= bytes + LOG_ROOM_BYTES
   }
 
   /** Takes the room up again. False while there is none. */

@@ -7,7 +7,6 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
-import { execFileSync } from "node:child_process"
 import { existsSync, rmSync, statfsSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Broker from "../../src/broker/Broker.ts"
@@ -19,7 +18,7 @@ import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
 import * as RawClient from "../broker/RawClient.ts"
 import { brokerLayer, collect, port } from "../broker/support.ts"
 import { message, outgoing, session } from "../../src/storage/StorageContract.ts"
-import { directory } from "./Directory.ts"
+import { directory, smallDisk } from "./Directory.ts"
 
 const MIB = 1024 * 1024
 
@@ -67,21 +66,11 @@ describe("SqliteStorage without room", () => {
     })
   )
 
-  const mount = (path: string): string | undefined => {
-    try {
-      execFileSync("mount", ["-t", "tmpfs", "-o", "size=24m", "none", path], { stdio: "pipe" })
-      return undefined
-    } catch (error) {
-      return `a small file system cannot be mounted here: ${String(error).split("\n")[0]}`
-    }
-  }
-
   it.live("on a disk without room: the same, and by itself when there is room", (context) =>
     Effect.gen(function* () {
       const path = yield* directory
-      const why = mount(path)
+      const why = yield* smallDisk(path, 24)
       if (why !== undefined) return context.skip(why)
-      yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("umount", ["-l", path])))
       const file = join(path, "store.db")
       yield* Effect.gen(function* () {
         const store = yield* SqliteStorage.open({ file, logBytesMax: 2 * MIB })
@@ -110,9 +99,8 @@ describe("SqliteStorage without room", () => {
   it.live("on a disk that only itself has filled: has room when it is empty again", (context) =>
     Effect.gen(function* () {
       const path = yield* directory
-      const why = mount(path)
+      const why = yield* smallDisk(path, 24)
       if (why !== undefined) return context.skip(why)
-      yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("umount", ["-l", path])))
       const file = join(path, "store.db")
       // With the default the log alone fills it, and the file has no room for what is in the log.
       const store = yield* SqliteStorage.open({ file })
