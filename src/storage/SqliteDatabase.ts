@@ -35,10 +35,6 @@ export interface Begun {
   readonly nextPool: number
 }
 
-const REMOVED =
-  "It, or a file that belongs to it, was removed or replaced while the broker was running. " +
-  "Put it back, or restart the broker."
-
 /** A file with more than this in it is not written anew, which takes that much memory. */
 const SHRINK_BYTES_MAX = 16 * 1024 * 1024
 /** The log's own words about each page, and the index beside it. */
@@ -114,8 +110,7 @@ export class SqliteDatabase {
   /** Keeps the batch, unless it has been kept before. */
   commit(batch: SqliteBatch, now: number): void {
     // SQLite would go on writing to what nobody finds again.
-    if (SqliteFile.identityOf(this.options.file) !== this.identity)
-      throw new SqliteFailure.SqliteFailure("failed", REMOVED)
+    if (!this.isInPlace) throw new SqliteFailure.SqliteFailure("failed", SqliteFile.REMOVED)
     try {
       this.writer.write(batch, now)
     } catch (error) {
@@ -135,9 +130,10 @@ export class SqliteDatabase {
    * was no room for it before.
    */
   beat(now: number): void {
-    if (!this.full) this.reserve.take()
-    if (now - this.aliveAt < HEARTBEAT_MILLIS || this.full) return
     try {
+      if (this.full || !this.isInPlace) return
+      this.reserve.take()
+      if (now - this.aliveAt < HEARTBEAT_MILLIS) return
       this.database.prepare("UPDATE run SET alive_at = ?").run(now)
       this.aliveAt = now
     } catch {
@@ -172,6 +168,11 @@ export class SqliteDatabase {
     if (fileBytesMax > 0) SqliteFile.limit(this.database, fileBytesMax + this.reserveOfLimit)
     this.checkpoint("TRUNCATE")
     return failure
+  }
+
+  /** Whether the file that is open is the one that a later run will find. */
+  private get isInPlace(): boolean {
+    return SqliteFile.identityOf(this.options.file) === this.identity
   }
 
   /** How far deletes may go beyond a limit of the file's size. */

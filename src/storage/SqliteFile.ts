@@ -34,7 +34,13 @@ export interface FileOptions {
   readonly durability: Durability
   /** The database file grows no further than this; 0: as far as there is room. */
   readonly fileBytesMax: number
+  /** It was there before, while this broker ran: none is made in its place. Absent: false. */
+  readonly mustExist?: boolean
 }
+
+export const REMOVED =
+  "It, or a file that belongs to it, was removed or replaced while the broker was running. " +
+  "Put it back, or restart the broker."
 
 export const PAGE_BYTES = 8 * 1024
 /** How long another's lock on the file is waited for. */
@@ -191,7 +197,8 @@ export const limit = (database: DatabaseSync, fileBytesMax: number): void => {
  * of SQLite.
  */
 export const open = (options: FileOptions): { readonly database: DatabaseSync; readonly created: boolean } => {
-  const { file } = options
+  const { file, mustExist = false } = options
+  if (mustExist && sizeOf(file) === 0) throw new SqliteFailure("failed", REMOVED)
   create(file)
   checkHeader(file)
   const database = new DatabaseSync(file)

@@ -36,13 +36,13 @@ export class SqliteReserve {
 
   /** Takes the room up again. False while there is none. */
   take(): boolean {
-    const held = this.exists ? statSync(this.path).size : 0
-    if (held === RESERVE_BYTES) return true
-    if (!this.hasRoom(RESERVE_BYTES - Math.min(held, RESERVE_BYTES))) return false
-    // Random, because a file system may store zeros in no room at all.
-    const bytes = randomFillSync(new Uint8Array(STEP_BYTES))
     let file: number | undefined
     try {
+      const held = this.exists ? statSync(this.path).size : 0
+      if (held === RESERVE_BYTES) return true
+      if (!this.hasRoom(RESERVE_BYTES - Math.min(held, RESERVE_BYTES))) return false
+      // Random, because a file system may store zeros in no room at all.
+      const bytes = randomFillSync(new Uint8Array(STEP_BYTES))
       file = openSync(this.path, "w", 0o600)
       for (let written = 0; written < RESERVE_BYTES; ) {
         written += writeSync(file, bytes, 0, Math.min(STEP_BYTES, RESERVE_BYTES - written))

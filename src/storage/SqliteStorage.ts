@@ -159,15 +159,15 @@ export class SqliteStore {
   private readonly toError = (refusal: Refusal): StorageError => errorOf(this.file, refusal)
 
   get open(): Effect.Effect<Opened, StorageError> {
-    return Effect.mapError(this.openDatabase, (refusal) => errorOf(this.file, refusal, ONCE))
+    return Effect.mapError(this.openDatabase(false), (refusal) => errorOf(this.file, refusal, ONCE))
   }
 
-  private readonly openDatabase: Effect.Effect<Opened, Refusal> = Effect.suspend(() =>
-    Effect.map(this.ask({ _tag: "Open" }), (opened) => {
+  private openDatabase(again: boolean): Effect.Effect<Opened, Refusal> {
+    return Effect.map(this.ask({ _tag: "Open", again }), (opened) => {
       this.openedBy = this.thread.starts
       return opened
     })
-  )
+  }
 
   private get isOpen(): boolean {
     return this.thread.alive && this.openedBy === this.thread.starts
@@ -176,7 +176,7 @@ export class SqliteStore {
   /** The database is open for this run, also when the thread had to be started again. */
   private readonly ready: Effect.Effect<void, Refusal> = Effect.suspend(() => {
     if (this.isOpen) return Effect.void
-    return Effect.flatMap(this.openDatabase, ({ run, sequence }) => {
+    return Effect.flatMap(this.openDatabase(true), ({ run, sequence }) => {
       if (run === this.run && sequence >= this.sequence) return Effect.void
       this.openedBy = 0
       const message =
@@ -188,7 +188,7 @@ export class SqliteStore {
   /** The records, a page of rows at a time. */
   get load(): Stream.Stream<StoreRecord, StorageError> {
     const begin = Effect.gen({ self: this }, function* () {
-      if (!this.isOpen) yield* this.openDatabase
+      if (!this.isOpen) yield* this.openDatabase(true)
       const { aliveAt, nextPool, nextSession, run } = yield* this.ask({ _tag: "Begin" })
       this.run = run
       this.sequence = 0

@@ -10,7 +10,8 @@ import { type FailureKind, of } from "./SqliteFailure.ts"
 import type { Page, QueuePage, QueueRange } from "./SqliteReader.ts"
 
 export type Request =
-  | { readonly _tag: "Open" }
+  /** Again: by a broker that had it open before, with a thread that has died. */
+  | { readonly _tag: "Open"; readonly again: boolean }
   | { readonly _tag: "Begin" }
   | { readonly _tag: "Page" }
   | { readonly _tag: "Queued"; readonly range: QueueRange }
@@ -43,8 +44,10 @@ const opened = (): SqliteDatabase => {
 const answer = (request: Request): Results[keyof Results] => {
   switch (request._tag) {
     case "Open":
-      database = new SqliteDatabase(workerData as DatabaseOptions) // SqliteThread hands these over
-      setInterval(() => database?.beat(Date.now()), HEARTBEAT_MILLIS).unref()
+      database?.close()
+      database = undefined
+      // SqliteThread hands these over
+      database = new SqliteDatabase({ ...(workerData as DatabaseOptions), mustExist: request.again })
       return database.opened
     case "Begin":
       return opened().begin(Date.now())
@@ -72,6 +75,7 @@ const transfers = (result: Results[keyof Results]): Array<ArrayBuffer> => {
 }
 
 const serve = (port: MessagePort): void => {
+  setInterval(() => database?.beat(Date.now()), HEARTBEAT_MILLIS).unref()
   port.on("message", (request: Request) => {
     let response: Response
     try {

@@ -4,8 +4,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { copyFileSync, renameSync, rmSync } from "node:fs"
-import { join } from "node:path"
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { SqliteDatabase } from "../../src/storage/SqliteDatabase.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
 import { retained, session } from "../../src/storage/StorageContract.ts"
 import { directory } from "./Directory.ts"
@@ -53,10 +54,43 @@ describe("SqliteStorage", () => {
       for (const suffix of ["", "-wal", "-shm"]) rmSync(`${file}${suffix}`, { force: true })
       for (const suffix of ["", "-wal"]) renameSync(`${before}${suffix}`, `${file}${suffix}`)
       assert.match(yield* refused(3), /not as this broker has left it.*Restart the broker/)
-      // Another one altogether.
+      // None at all.
       yield* Effect.promise(() => store.thread.kill())
       for (const suffix of ["", "-wal", "-shm", "-reserve"]) rmSync(`${file}${suffix}`, { force: true })
-      assert.match(yield* refused(3), /not as this broker has left it/)
+      assert.match(yield* refused(3), /removed or replaced.*Put it back, or restart the broker\.$/)
+      assert.isFalse(existsSync(file))
+    })
+  )
+
+  it.live("makes no new file when the directory was removed and made again, and its thread has died", () =>
+    Effect.gen(function* () {
+      const { file, refused, store } = yield* opened()
+      yield* Effect.promise(() => store.thread.kill())
+      rmSync(dirname(file), { recursive: true })
+      assert.match(yield* refused(2), /removed or replaced/)
+      mkdirSync(dirname(file))
+      assert.match(yield* refused(2), /removed or replaced/)
+      assert.deepStrictEqual(readdirSync(dirname(file)), [])
+    })
+  )
+})
+
+describe("SqliteDatabase", () => {
+  it.live("goes on when it is to note that it lives where its directory was removed, and made again", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const database = yield* Effect.acquireRelease(
+        Effect.sync(
+          () =>
+            new SqliteDatabase({ file: join(path, "store.db"), durability: "none", fileBytesMax: 0, logBytesMax: 1e6 })
+        ),
+        (database) => Effect.sync(() => database.close())
+      )
+      rmSync(path, { recursive: true })
+      database.beat(Date.now())
+      mkdirSync(path)
+      database.beat(Date.now())
+      assert.deepStrictEqual(readdirSync(path), [])
     })
   )
 })
