@@ -216,9 +216,9 @@ export const open = (options: FileOptions): { readonly database: DatabaseSync; r
 
 /**
  * A new database with our tables, for what is made in one go: only fit for use when it has been closed and `sync`
- * succeeded.
+ * succeeded. It may grow beyond the limit of a store, as what is copied into it has.
  */
-export const openScratch = (file: string, fileBytesMax: number): DatabaseSync => {
+export const openScratch = (file: string): DatabaseSync => {
   closeSync(openSync(file, "ax", 0o600))
   const database = new DatabaseSync(file)
   try {
@@ -229,7 +229,6 @@ export const openScratch = (file: string, fileBytesMax: number): DatabaseSync =>
       PRAGMA cache_size = -${CACHE_KIB};
       PRAGMA temp_store = MEMORY;
     `)
-    limit(database, fileBytesMax)
     SqliteSchema.migrate(database)
     return database
   } catch (error) {

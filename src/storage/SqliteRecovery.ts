@@ -36,13 +36,12 @@ const removeScratch = (file: string): void => {
 }
 
 /** Recovers the file if it is damaged; undefined: it is not. Throws SqliteFailure for a file that is not ours. */
-export const recover = (options: SqliteFile.FileOptions): Recovered | undefined => {
-  const { file } = options
+export const recover = (file: string): Recovered | undefined => {
   tidy(file)
   if (existsSync(`${file}${SqliteFile.RECOVERED}`)) return exchange(file)
   SqliteFile.checkNotGone(file)
   if (SqliteFile.sizeOf(file) === 0 || !isDamaged(file)) return undefined
-  make(options)
+  make(file)
   return exchange(file)
 }
 
@@ -68,10 +67,10 @@ const isDamaged = (file: string): boolean => {
 }
 
 /** Makes the new file, whole and on disk, beside the damaged one. */
-const make = ({ file, fileBytesMax }: SqliteFile.FileOptions): void => {
+const make = (file: string): void => {
   const place = `${file}${RECOVERING}`
   try {
-    const database = SqliteFile.openScratch(place, fileBytesMax)
+    const database = SqliteFile.openScratch(place)
     try {
       SqliteSalvage.salvage(file, database, place)
     } finally {

@@ -295,9 +295,8 @@ export class SqliteStore {
   }
 }
 
-const recover = Effect.fnUntraced(function* (options: SqliteOptions, file: string) {
-  const { durability = "fsync", fileBytesMax = 0 } = options
-  const recovered = yield* attempt(file, () => SqliteRecovery.recover({ file, durability, fileBytesMax }))
+const recover = Effect.fnUntraced(function* (file: string) {
+  const recovered = yield* attempt(file, () => SqliteRecovery.recover(file))
   if (recovered === undefined) {
     yield* Effect.logInfo(`The store ${file} is not damaged: there is nothing to recover.`)
     return
@@ -331,7 +330,7 @@ export const open: (options: SqliteOptions) => Effect.Effect<SqliteStore, Storag
       (lock) => Effect.sync(() => lock.release())
     )
     yield* attempt(file, () => SqliteRecovery.tidy(file))
-    if (options.recover === true) yield* recover(options, file)
+    if (options.recover === true) yield* recover(file)
     if (process.platform !== "win32") yield* makePrivate(file)
     const store = new SqliteStore(options, file)
     yield* Effect.addFinalizer(() => store.close)

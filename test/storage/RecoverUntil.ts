@@ -30,4 +30,4 @@ DatabaseSync.prototype.exec = function (sql) {
 }
 
 const { recover } = await import("../../src/storage/SqliteRecovery.ts")
-recover({ file, durability: "none", fileBytesMax: 0 })
+recover(file)

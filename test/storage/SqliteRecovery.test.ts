@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { spawnSync } from "node:child_process"
-import { copyFileSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { copyFileSync, readdirSync, readFileSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { StoreRecord } from "../../src/core/StoreOperation.ts"
@@ -15,7 +15,7 @@ import { SqliteLoad } from "../../src/storage/SqliteLoad.ts"
 import * as SqliteRecovery from "../../src/storage/SqliteRecovery.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
 import { message, outgoing, session } from "../../src/storage/StorageContract.ts"
-import { directory } from "./Directory.ts"
+import { directory, smallDisk } from "./Directory.ts"
 
 const program = fileURLToPath(new URL("RecoverUntil.ts", import.meta.url))
 const options = { durability: "none", fileBytesMax: 0 } as const
@@ -36,7 +36,7 @@ const started = (file: string): ReadonlyArray<StoreRecord> => {
 }
 
 const recovered = (file: string) => {
-  SqliteRecovery.recover({ ...options, file })
+  SqliteRecovery.recover(file)
   return started(file)
 }
 
@@ -112,13 +112,29 @@ describe("SqliteRecovery", () => {
     })
   )
 
-  it.live("without room for the new file leaves the damaged one as it is, and says what to do", () =>
+  it.live("keeps all that can be read where that is more than the store may now have", () =>
+    Effect.gen(function* () {
+      const original = yield* damaged()
+      const expected = recovered(laidOut(original, yield* directory))
+      const file = laidOut(original, yield* directory)
+      const limited = { file, durability: "none", recover: true, fileBytesMax: 200_000 } as const
+      const store = yield* SqliteStorage.open(limited)
+      assert.sameDeepMembers([...(yield* Stream.runCollect(store.load))], [...expected])
+      assert.isAbove(statSync(file).size, limited.fileBytesMax)
+    })
+  )
+
+  it.live("without room for the new file leaves the damaged one as it is, and says what to do", (context) =>
     Effect.gen(function* () {
       const original = yield* damaged()
       const path = yield* directory
+      const why = yield* smallDisk(path, 10)
+      if (why !== undefined) return context.skip(why)
       const file = laidOut(original, path)
+      const { bavail, bsize } = statfsSync(path)
+      writeFileSync(join(path, "other"), new Uint8Array(bavail * bsize - 200_000))
       const { message: words, reason } = yield* Effect.flip(
-        Effect.scoped(SqliteStorage.open({ file, durability: "none", recover: true, fileBytesMax: 200_000 }))
+        Effect.scoped(SqliteStorage.open({ file, durability: "none", recover: true }))
       )
       assert.strictEqual(reason._tag, "StorageFull")
       assert.match(words, /not touched: .* takes up to \d MiB beside it.*Make room for it, and start again\.$/)
