@@ -330,8 +330,9 @@ export const open: (options: SqliteOptions) => Effect.Effect<SqliteStore, Storag
       (lock) => Effect.sync(() => lock.release())
     )
     yield* attempt(file, () => SqliteRecovery.tidy(file))
-    if (options.recover === true) yield* recover(file)
+    // Before recovery, which moves the file aside as it is.
     if (process.platform !== "win32") yield* makePrivate(file)
+    if (options.recover === true) yield* recover(file)
     const store = new SqliteStore(options, file)
     yield* Effect.addFinalizer(() => store.close)
     const { created, reserved } = yield* store.open

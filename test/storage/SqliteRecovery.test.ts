@@ -5,7 +5,16 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { spawnSync } from "node:child_process"
-import { copyFileSync, readdirSync, readFileSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  copyFileSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { StoreRecord } from "../../src/core/StoreOperation.ts"
@@ -121,6 +130,19 @@ describe("SqliteRecovery", () => {
       const store = yield* SqliteStorage.open(limited)
       assert.sameDeepMembers([...(yield* Stream.runCollect(store.load))], [...expected])
       assert.isAbove(statSync(file).size, limited.fileBytesMax)
+    })
+  )
+
+  it.live("takes a damaged file that others may read from their eyes", () =>
+    Effect.gen(function* () {
+      const original = yield* damaged()
+      const path = yield* directory
+      const file = laidOut(original, path)
+      for (const suffix of SUFFIXES) chmodSync(`${file}${suffix}`, 0o644)
+      yield* SqliteStorage.open({ file, durability: "none", recover: true })
+      const names = readdirSync(path).filter((name) => name.includes("damaged"))
+      assert.lengthOf(names, 2)
+      for (const name of names) assert.strictEqual(statSync(join(path, name)).mode & 0o777, 0o600, name)
     })
   )
 
