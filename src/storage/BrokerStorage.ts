@@ -143,8 +143,8 @@ export class BrokerStorage extends Context.Service<
     /** Milliseconds that the first operation of a batch waits for company; absent: 0. */
     readonly gatherMillis?: number | undefined
     /**
-     * After `commit` has failed with StorageFull and then succeeded: whether there is room for more than deletes
-     * again. Absent: a commit that succeeds says so.
+     * After `commit` has failed and then succeeded, and until it is true: whether there is room for more than deletes
+     * (again, if it was StorageFull). Absent: a commit that succeeds says so.
      */
     readonly hasRoom?: Effect.Effect<boolean, StorageError> | undefined
     /**
