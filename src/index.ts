@@ -1,5 +1,6 @@
 /**
- * Everything that a program may import from effect-mqtt, one namespace a module.
+ * What a program uses of effect-mqtt, one namespace a module. Tests of a store of your own find its contract in
+ * `effect-mqtt/storage/StorageContract`.
  */
 export * as Broker from "./broker/Broker.ts"
 export * as BrokerConfig from "./broker/BrokerConfig.ts"

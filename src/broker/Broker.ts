@@ -90,7 +90,7 @@ export class Broker extends Context.Service<
     ) => Effect.Effect<void, BrokerError.BrokerError>
     /**
      * Takes messages at QoS 0 out of what waits for a connection's socket, whole ones only; nothing else is lost, and
-     * the connection goes on. What the socket has been given, all of a turn's output when it was idle, is sent.
+     * the connection goes on. What the socket has been given, 4 MiB at a time, is sent.
      * Succeeds with how many.
      */
     readonly interrupt: (connectionId: ConnectionId) => Effect.Effect<number, BrokerError.BrokerError>

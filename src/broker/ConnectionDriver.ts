@@ -18,6 +18,8 @@ const LINGER_MILLIS = 2_000
 
 /** What waits is given to the socket at least this much at a time. */
 const GATHERED_BYTES = 64 * 1024
+/** A socket is given at most about this much at once: what it has been given, `interrupt` cannot take back. */
+const HANDED_BYTES = 4 * 1024 * 1024
 
 const ORDERLY = { statusCode: 0, description: "OK" } as const
 
@@ -79,9 +81,8 @@ export class ConnectionDriver implements TransportSink {
   }
 
   onDrain(): void {
-    const { transport } = this
     const now = Date.now()
-    while (this.held !== undefined && transport.writableLength === 0) this.writeHeld(this.held)
+    this.writeWhileIdle()
     const { unsentBytes } = this
     if (unsentBytes === 0) this.connection.outbox.recycle()
     if (this.closing && unsentBytes === 0) this.closeWithin(LINGER_MILLIS, now)
@@ -99,13 +100,12 @@ export class ConnectionDriver implements TransportSink {
 
   /** Hands the socket everything that the turn has gathered, in one write. */
   flush(now: number): void {
-    const { connection, transport } = this
+    const { connection } = this
     const { outbox } = connection
     const chunks = outbox.take()
     if (chunks.length === 0) return
     if (this.turn.core.events.frames !== "none") this.tellFrames(chunks)
-    if (this.held === undefined && transport.writableLength === 0) transport.write(chunks)
-    else this.hold(chunks)
+    this.give(chunks)
     const { unsentBytes } = this
     if (unsentBytes === 0) outbox.recycle()
     this.turn.core.flushed(connection, unsentBytes, now)
@@ -120,10 +120,7 @@ export class ConnectionDriver implements TransportSink {
     this.heldBytes = 0
     const { chunks, dropped } = UnsentPackets.withoutQos0(unsent, connection.outgoingAliases !== undefined)
     for (const { topic } of dropped) turn.core.interrupted(connection, topic)
-    if (chunks.length > 0) {
-      if (this.transport.writableLength === 0) this.transport.write(chunks)
-      else this.hold(chunks)
-    }
+    if (chunks.length > 0) this.give(chunks)
     turn.core.flushed(connection, this.unsentBytes, now)
     return dropped.length
   }
@@ -170,10 +167,28 @@ export class ConnectionDriver implements TransportSink {
     return this.transport.writableLength + this.heldBytes
   }
 
-  private hold(chunks: ReadonlyArray<Uint8Array>): void {
+  /** To the socket, or behind what waits for it. */
+  private give(chunks: ReadonlyArray<Uint8Array>): void {
+    let bytes = 0
+    for (const { length } of chunks) bytes += length
+    if (bytes <= HANDED_BYTES) {
+      if (this.held === undefined && this.transport.writableLength === 0) this.transport.write(chunks)
+      else this.hold(chunks, bytes)
+      return
+    }
+    this.hold(chunks, bytes)
+    this.writeWhileIdle()
+  }
+
+  private hold(chunks: ReadonlyArray<Uint8Array>, bytes: number): void {
     this.held ??= []
-    this.held.push(chunks)
-    for (const { length } of chunks) this.heldBytes += length
+    if (bytes <= HANDED_BYTES) this.held.push(chunks)
+    else for (const part of UnsentPackets.parts(chunks, HANDED_BYTES)) this.held.push(part)
+    this.heldBytes += bytes
+  }
+
+  private writeWhileIdle(): void {
+    while (this.held !== undefined && this.transport.writableLength === 0) this.writeHeld(this.held)
   }
 
   private writeHeld(held: Array<ReadonlyArray<Uint8Array>>): void {

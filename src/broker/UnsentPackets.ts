@@ -40,6 +40,53 @@ const maySetAlias = (bytes: Uint8Array, at: number): boolean => {
   return value >= 3 && bytes[end + value - 3] === TOPIC_ALIAS
 }
 
+/** Cuts behind packets, into parts of at least so many bytes; only the last may have less. */
+export const parts = (
+  chunks: ReadonlyArray<Uint8Array>,
+  leastBytes: number
+): ReadonlyArray<ReadonlyArray<Uint8Array>> => {
+  const found: Array<ReadonlyArray<Uint8Array>> = []
+  let part: Array<Uint8Array> = []
+  let partBytes = 0
+  /** How much of the packet that is being passed is still to come; undefined: in its length. */
+  let left: number | undefined = 0
+  let size = 0
+  let shift = 0
+  for (const chunk of chunks) {
+    let from = 0
+    let at = 0
+    while (at < chunk.length) {
+      if (left === undefined) {
+        const byte = chunk[at++]!
+        size |= (byte & 0x7f) << shift
+        shift += 7
+        if (byte < 0x80) left = size
+      } else if (left > 0) {
+        const passed = Math.min(left, chunk.length - at)
+        at += passed
+        left -= passed
+      } else {
+        at++ // the packet's type
+        left = undefined
+        size = 0
+        shift = 0
+        continue
+      }
+      if (left === 0 && partBytes + at - from >= leastBytes) {
+        part.push(chunk.subarray(from, at))
+        found.push(part)
+        part = []
+        partBytes = 0
+        from = at
+      }
+    }
+    if (from < at) part.push(chunk.subarray(from, at))
+    partBytes += at - from
+  }
+  if (part.length > 0) found.push(part)
+  return found
+}
+
 /** `aliases`: the receiver is sent topic aliases. Chunks together begin and end with a packet. */
 export const withoutQos0 = (chunks: ReadonlyArray<Uint8Array>, aliases: boolean): Rest => {
   const bytes = Buffer.concat(chunks)

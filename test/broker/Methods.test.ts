@@ -32,39 +32,45 @@ describe("interrupt", () => {
   /** As much as no kernel takes for a reader that does not read. */
   const MEGABYTES = 16
 
-  it.live("drops whole messages at QoS 0 that wait for a slow reader, nothing else, and goes on", () =>
-    Effect.gen(function* () {
-      const broker = yield* Broker.Broker
-      const reader = yield* RawClient.connect(yield* port, { clientId: "reader" })
-      yield* RawClient.subscribe(reader, "#", 2)
-      const connectionId = (yield* broker.connections)[0]!.connectionId
-      const dropped = yield* collect(broker.eventsOf("MessageDropped"), 1)
-      reader.socket.pause()
-      for (let megabyte = 0; megabyte < MEGABYTES; megabyte++) {
-        yield* broker.publish({ topic: "many", payload: Buffer.alloc(1_000_000) })
-        if (megabyte === MEGABYTES - 4) yield* broker.publish({ topic: "kept", payload: "1", qos: 1 })
-        // A turn for each: the first fill the kernel's buffer, the others wait.
-        yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
-      }
-      yield* broker.publish({ topic: "kept", payload: "2", qos: 2 })
-      const count = yield* broker.interrupt(connectionId)
-      assert.isAbove(count, 0)
-      assert.deepInclude((yield* Fiber.join(dropped))[0], {
-        clientId: "reader",
-        topic: "many",
-        qos: 0,
-        reason: "interrupted"
-      })
-      reader.socket.resume()
-      yield* broker.publish({ topic: "end", payload: "" })
-      const topics: Array<string> = []
-      while (topics.at(-1) !== "end") topics.push((yield* reader.expect("Publish")).topic)
-      assert.strictEqual(topics.filter((topic) => topic === "many").length, MEGABYTES - count)
-      assert.strictEqual(topics.filter((topic) => topic === "kept").length, 2)
-      yield* RawClient.ping(reader)
-      assert.strictEqual((yield* broker.stats).messagesDropped, count)
-    }).pipe(Effect.provide(brokerLayer({ settings: { outboxBytesMax: 64_000_000 } })))
-  )
+  for (const [when, inTurns] of [
+    ["one a turn", true],
+    ["all in one turn", false]
+  ] as const) {
+    it.live(`drops whole messages at QoS 0 that wait for a slow reader, ${when}, nothing else, and goes on`, () =>
+      Effect.gen(function* () {
+        const broker = yield* Broker.Broker
+        const reader = yield* RawClient.connect(yield* port, { clientId: "reader" })
+        yield* RawClient.subscribe(reader, "#", 2)
+        const connectionId = (yield* broker.connections)[0]!.connectionId
+        const dropped = yield* collect(broker.eventsOf("MessageDropped"), 1)
+        reader.socket.pause()
+        for (let megabyte = 0; megabyte < MEGABYTES; megabyte++) {
+          yield* broker.publish({ topic: "many", payload: Buffer.alloc(1_000_000) })
+          if (megabyte === MEGABYTES - 4) yield* broker.publish({ topic: "kept", payload: "1", qos: 1 })
+          // The first fill the kernel's buffer, the others wait.
+          if (inTurns) yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+        }
+        yield* broker.publish({ topic: "kept", payload: "2", qos: 2 })
+        if (!inTurns) yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+        const count = yield* broker.interrupt(connectionId)
+        assert.isAbove(count, 0)
+        assert.deepInclude((yield* Fiber.join(dropped))[0], {
+          clientId: "reader",
+          topic: "many",
+          qos: 0,
+          reason: "interrupted"
+        })
+        reader.socket.resume()
+        yield* broker.publish({ topic: "end", payload: "" })
+        const topics: Array<string> = []
+        while (topics.at(-1) !== "end") topics.push((yield* reader.expect("Publish")).topic)
+        assert.strictEqual(topics.filter((topic) => topic === "many").length, MEGABYTES - count)
+        assert.strictEqual(topics.filter((topic) => topic === "kept").length, 2)
+        yield* RawClient.ping(reader)
+        assert.strictEqual((yield* broker.stats).messagesDropped, count)
+      }).pipe(Effect.provide(brokerLayer({ settings: { outboxBytesMax: 64_000_000 } })))
+    )
+  }
 
   it.live("does nothing where nothing waits, and fails for a connection that is not there", () =>
     Effect.gen(function* () {

@@ -50,3 +50,34 @@ describe("withoutQos0", () => {
     assert.deepStrictEqual(topics, ["", "other"])
   })
 })
+
+describe("parts", () => {
+  const packets = Array.from({ length: 40 }, (_, index) =>
+    publish("t", "x".repeat((index % 7) * 50), index % 3 === 0 ? 0 : 1)
+  )
+  const bytes = encode(packets, 4)
+  let end = 0
+  const ends = packets.map((packet) => {
+    end += Encoder.encode(packet, 4).length
+    return end
+  })
+
+  it("cuts behind packets, as early as is allowed, however they come", () => {
+    for (const size of [1, 7, 100, 10_000]) {
+      for (const least of [1, 100, 300, 1_000, 100_000]) {
+        const found = UnsentPackets.parts(pieces(bytes, size), least).map((part) => Buffer.concat(part))
+        assert.isTrue(Buffer.concat(found).equals(bytes))
+        let at = 0
+        for (const [index, { length }] of found.entries()) {
+          const earliest = ends.find((end) => end >= at + least) ?? bytes.length
+          at += length
+          assert.strictEqual(at, earliest, `part ${index}, at least ${least} bytes, pieces of ${size}`)
+        }
+      }
+    }
+  })
+
+  it("makes nothing of nothing", () => {
+    assert.deepStrictEqual(UnsentPackets.parts([], 1), [])
+  })
+})
