@@ -11,6 +11,7 @@ import * as Authenticating from "./Authenticating.ts"
 import { NEVER_EXPIRES } from "./CoreConfig.ts"
 import type { AskedWill, CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
+import * as Defect from "./Defect.ts"
 import * as Disconnection from "./Disconnection.ts"
 import { Message } from "./Message.ts"
 import { OutgoingAliases } from "./OutgoingAliases.ts"
@@ -270,7 +271,7 @@ const waitForWill = (
     else accept(core, connection, packet, later, grants)
     core.continuing.push(connection)
   }
-  waiting.push({ connection, proceed })
+  waiting.push((later) => Defect.guard(core, connection, later, () => proceed(later)))
 }
 
 /** A client id is no proof: what one user left waiting, another who comes with it does not inherit. */

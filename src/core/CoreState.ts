@@ -75,7 +75,8 @@ export interface Question {
 /** A will in the store that a hook decides about, and who goes on when it has. */
 export interface AskedWill {
   readonly session: Session
-  readonly waiting: Array<{ readonly connection: ServerConnection; readonly proceed: (now: number) => void }>
+  /** They do not throw. */
+  readonly waiting: Array<(now: number) => void>
 }
 
 /** How exact deadlines are, in milliseconds: keep alive, expiry and the like are in whole seconds. */

@@ -7,7 +7,6 @@
  */
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { CoreState } from "./CoreState.ts"
-import * as Defect from "./Defect.ts"
 import { Message } from "./Message.ts"
 import * as PublishPermission from "./PublishPermission.ts"
 import * as Routing from "./Routing.ts"
@@ -86,5 +85,5 @@ const decided = (core: CoreState, session: Session, now: number): void => {
   session.will = undefined
   if (core.sessions.get(session.clientId) === session) SessionJournal.putSession(core, session)
   else SessionJournal.removeSession(core, session)
-  for (const { connection, proceed } of asked.waiting) Defect.guard(core, connection, now, () => proceed(now))
+  for (const proceed of asked.waiting) proceed(now)
 }
