@@ -1,5 +1,6 @@
 /**
- * Whole packets on their way to a socket, without those that an interrupt takes out: messages at QoS 0.
+ * Whole packets on their way to a socket: where they may be cut, and what is left when an interrupt takes messages at
+ * QoS 0 out.
  *
  * It reads the bytes of this broker's own encoder, so they are good and whole. Everything but a PUBLISH at QoS 0 stays,
  * byte for byte and in order.

@@ -9,18 +9,7 @@ import * as Net from "node:net"
 import * as Broker from "../../src/broker/Broker.ts"
 import * as Listener from "../../src/transport/Listener.ts"
 import * as TestTls from "../transport/TestTls.ts"
-import { brokerLayer, port } from "./support.ts"
-
-/** The errno of a connection that is tried; undefined: it is accepted. */
-const tried = (bound: number) =>
-  Effect.callback<string | undefined>((resume) => {
-    const socket = Net.connect({ port: bound, host: "127.0.0.1" })
-    socket.once("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code)))
-    socket.once("connect", () => {
-      socket.destroy()
-      resume(Effect.succeed(undefined))
-    })
-  })
+import { brokerLayer, port, tried } from "./support.ts"
 
 /** It has begun, and does not go on before the fiber that begins it waits. */
 const begun = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkScoped(effect, { startImmediately: true })

@@ -13,20 +13,9 @@ import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 import * as ConnectionId from "../../src/core/ConnectionId.ts"
 import * as Directory from "../storage/Directory.ts"
 import * as RawClient from "./RawClient.ts"
-import { brokerLayer, collect, port } from "./support.ts"
+import { brokerLayer, collect, port, tried } from "./support.ts"
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
-
-/** The errno of a connection that is tried; undefined: it is accepted. */
-const tried = (bound: number) =>
-  Effect.callback<string | undefined>((resume) => {
-    const socket = Net.connect({ port: bound, host: "127.0.0.1" })
-    socket.once("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code)))
-    socket.once("connect", () => {
-      socket.destroy()
-      resume(Effect.succeed(undefined))
-    })
-  })
 
 describe("interrupt", () => {
   /** As much as no kernel takes for a reader that does not read. */

@@ -10,6 +10,7 @@ import * as BrokerConfig from "../../src/broker/BrokerConfig.ts"
 import type { BrokerError } from "../../src/broker/BrokerError.ts"
 import * as Hooks from "../../src/broker/Hooks.ts"
 import type { BrokerStorage } from "../../src/storage/BrokerStorage.ts"
+import * as Net from "node:net"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 
 export interface Options {
@@ -45,3 +46,14 @@ export const collect = <A, E>(
     Effect.map((found): ReadonlyArray<A> => [...found]),
     Effect.forkDetach({ startImmediately: true })
   )
+
+/** The errno of a connection that is tried; undefined: it is accepted. */
+export const tried = (bound: number) =>
+  Effect.callback<string | undefined>((resume) => {
+    const socket = Net.connect({ port: bound, host: "127.0.0.1" })
+    socket.once("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code)))
+    socket.once("connect", () => {
+      socket.destroy()
+      resume(Effect.succeed(undefined))
+    })
+  })
