@@ -119,7 +119,7 @@ export class ConnectionDriver implements TransportSink {
     this.held = undefined
     this.heldBytes = 0
     const { chunks, dropped } = UnsentPackets.withoutQos0(unsent, connection.outgoingAliases !== undefined)
-    for (const { topic } of dropped) turn.core.interrupted(connection, topic)
+    for (const { bytes, topic } of dropped) turn.core.interrupted(connection, topic, bytes)
     if (chunks.length > 0) this.give(chunks)
     turn.core.flushed(connection, this.unsentBytes, now)
     return dropped.length

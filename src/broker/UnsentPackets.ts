@@ -11,6 +11,7 @@ const TOPIC_ALIAS = 0x23
 export interface Dropped {
   /** "" when only its topic alias was in it. */
   readonly topic: string
+  readonly bytes: number
 }
 
 export interface Rest {
@@ -103,7 +104,7 @@ export const withoutQos0 = (chunks: ReadonlyArray<Uint8Array>, aliases: boolean)
       const isNeeded = aliases && topicEnd > bodyAt + 2 && maySetAlias(bytes, topicEnd)
       if (!isNeeded) {
         if (from < at) kept.push(bytes.subarray(from, at))
-        dropped.push({ topic: bytes.toString("utf8", bodyAt + 2, topicEnd) })
+        dropped.push({ topic: bytes.toString("utf8", bodyAt + 2, topicEnd), bytes: end - at })
         from = end
       }
     }

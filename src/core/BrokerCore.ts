@@ -189,8 +189,9 @@ export class BrokerCore {
     this.settle(now)
   }
 
-  /** An interrupt took a message at QoS 0 out of what waited for the connection's socket. */
-  interrupted(connection: ServerConnection, topic: string): void {
+  /** An interrupt threw a message at QoS 0 away that waited for the connection's socket: `bytes` taken from its outbox. */
+  interrupted(connection: ServerConnection, topic: string, bytes: number): void {
+    connection.outbox.handedOver -= bytes
     Delivery.drop(this.core, connection.clientId, topic, 0, "interrupted")
   }
 

@@ -42,7 +42,7 @@ export class Outbox {
   buffer: Uint8Array = EMPTY
   /** Whether the connection is on the core's dirty list. */
   dirty = false
-  /** Bytes handed over by all `take`s so far. */
+  /** Bytes handed over by all `take`s so far, without those that were thrown away afterwards. */
   handedOver = 0
   private length = 0
   /** Where in `buffer` the bytes begin that are in no segment yet. */
