@@ -121,6 +121,8 @@ export class TcpConnection extends Endpoint implements TransportConnection {
     // Nothing waited: the writer saw `writableLength` 0 and needs no second word. Or the kernel took this piece at once
     // and holds up the next one, whose own callback is still to come.
     if (!this.waiting || this.closed || this.socket.writableLength > 0) return
+    // Thrown away with the socket, and not accepted: the end is told next.
+    if (this.socket.destroyed) return
     this.pump()
     this.waiting = this.socket.writableLength > 0
     this.sink.onDrain()

@@ -185,12 +185,17 @@ export class WebSocketConnection extends Endpoint implements TransportConnection
   /** Pings and pongs count in `writableLength`: who saw one there and waits is told when it has gone. */
   private readonly controlSent = (): void => {
     if (this.closed || this.socket.bufferedAmount > 0) return
-    this.pump()
-    this.sink.onDrain()
+    this.drained()
   }
 
   private readonly accepted = (): void => {
     if (!this.waiting || this.closed || this.socket.bufferedAmount > 0) return
+    this.drained()
+  }
+
+  private drained(): void {
+    // Thrown away with the socket, and not accepted: the end is told next.
+    if (this.stream.destroyed) return
     this.pump()
     this.sink.onDrain()
   }

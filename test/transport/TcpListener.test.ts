@@ -156,6 +156,23 @@ describe("TcpConnection", () => {
     })
   )
 
+  it.live("holds what was written for who does not read, and what is thrown away with it was not accepted", () =>
+    Effect.gen(function* () {
+      const { connections, handler } = yield* TestHandler.make()
+      const listener = yield* TcpListener.make(config(), handler)
+      for (const bytes of [1_000, 32 * 1024 * 1024]) {
+        const socket = yield* TestHandler.dial(listener.localPort)
+        socket.pause()
+        const connection = yield* Queue.take(connections)
+        const heard = yield* TestHandler.hear(connection)
+        while (connection.writableLength === 0) connection.write([Buffer.alloc(bytes)])
+        connection.destroy()
+        yield* Queue.take(heard.ends)
+        assert.deepStrictEqual(heard.drains, [])
+      }
+    })
+  )
+
   it.live("tells the end once, with the name of the failure", () =>
     Effect.gen(function* () {
       const { connections, handler } = yield* TestHandler.make()
