@@ -90,8 +90,8 @@ export class Broker extends Context.Service<
     ) => Effect.Effect<void, BrokerError.BrokerError>
     /**
      * Takes messages at QoS 0 out of what waits for a connection's socket, whole ones only; nothing else is lost, and
-     * the connection goes on. What the socket has been given, 4 MiB at a time, is sent.
-     * Succeeds with how many.
+     * the connection goes on. What the socket has been given, 4 MiB at a time, is sent, and MessageSending has told of
+     * it; of what is taken out MessageDropped tells. Succeeds with how many.
      */
     readonly interrupt: (connectionId: ConnectionId) => Effect.Effect<number, BrokerError.BrokerError>
     /**

@@ -86,7 +86,7 @@ export class ConnectionDriver implements TransportSink {
     const { unsentBytes } = this
     if (unsentBytes === 0) this.connection.outbox.recycle()
     if (this.closing && unsentBytes === 0) this.closeWithin(LINGER_MILLIS, now)
-    this.turn.core.flushed(this.connection, unsentBytes, now)
+    this.turn.core.flushed(this.connection, unsentBytes, now, this.heldBytes)
     this.turn.schedule()
   }
 
@@ -108,7 +108,7 @@ export class ConnectionDriver implements TransportSink {
     this.give(chunks)
     const { unsentBytes } = this
     if (unsentBytes === 0) outbox.recycle()
-    this.turn.core.flushed(connection, unsentBytes, now)
+    this.turn.core.flushed(connection, unsentBytes, now, this.heldBytes)
   }
 
   /** Takes messages at QoS 0 out of what the socket has not been given; the packets after them are sent earlier. */
@@ -118,11 +118,11 @@ export class ConnectionDriver implements TransportSink {
     const unsent = [...(this.held ?? []), outbox.take()].flat()
     this.held = undefined
     this.heldBytes = 0
-    const { chunks, dropped } = UnsentPackets.withoutQos0(unsent, connection.outgoingAliases !== undefined)
-    for (const { bytes, topic } of dropped) turn.core.interrupted(connection, topic, bytes)
+    const { chunks, thrown } = UnsentPackets.withoutQos0(unsent, connection.outgoingAliases !== undefined)
+    turn.core.interrupted(connection, thrown)
     if (chunks.length > 0) this.give(chunks)
-    turn.core.flushed(connection, this.unsentBytes, now)
-    return dropped.length
+    turn.core.flushed(connection, this.unsentBytes, now, this.heldBytes)
+    return thrown.length
   }
 
   /** Reads or does not, as the core wishes; a connection that is closing is read to see its end. */
@@ -140,6 +140,7 @@ export class ConnectionDriver implements TransportSink {
     }
     // The transport ends behind everything that it was given.
     while (this.held !== undefined) this.writeHeld(this.held)
+    this.turn.core.flushed(this.connection, this.unsentBytes, now)
     const sent = this.transport.writableLength === 0
     this.closeWithin(sent ? LINGER_MILLIS : this.turn.core.config.drainTimeoutSeconds * 1_000, now)
     this.transport.end()

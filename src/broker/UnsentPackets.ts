@@ -5,18 +5,13 @@
  * It reads the bytes of this broker's own encoder, so they are good and whole. Everything but a PUBLISH at QoS 0 stays,
  * byte for byte and in order.
  */
+import type { ThrownAway } from "../core/Unhanded.ts"
 
 const TOPIC_ALIAS = 0x23
 
-export interface Dropped {
-  /** "" when only its topic alias was in it. */
-  readonly topic: string
-  readonly bytes: number
-}
-
 export interface Rest {
   readonly chunks: ReadonlyArray<Uint8Array>
-  readonly dropped: ReadonlyArray<Dropped>
+  readonly thrown: ReadonlyArray<ThrownAway>
 }
 
 interface Varint {
@@ -93,7 +88,7 @@ export const parts = (
 export const withoutQos0 = (chunks: ReadonlyArray<Uint8Array>, aliases: boolean): Rest => {
   const bytes = Buffer.concat(chunks)
   const kept: Array<Uint8Array> = []
-  const dropped: Array<Dropped> = []
+  const thrown: Array<ThrownAway> = []
   let from = 0
   let at = 0
   while (at < bytes.length) {
@@ -104,12 +99,13 @@ export const withoutQos0 = (chunks: ReadonlyArray<Uint8Array>, aliases: boolean)
       const isNeeded = aliases && topicEnd > bodyAt + 2 && maySetAlias(bytes, topicEnd)
       if (!isNeeded) {
         if (from < at) kept.push(bytes.subarray(from, at))
-        dropped.push({ topic: bytes.toString("utf8", bodyAt + 2, topicEnd), bytes: end - at })
+        const topic = bytes.toString("utf8", bodyAt + 2, topicEnd)
+        thrown.push({ topic, bytes: end - at, behind: bytes.length - end })
         from = end
       }
     }
     at = end
   }
   if (from < at) kept.push(bytes.subarray(from, at))
-  return { chunks: kept, dropped }
+  return { chunks: kept, thrown }
 }

@@ -27,6 +27,7 @@ import * as Redelivery from "./Redelivery.ts"
 import * as RetainedDelivery from "./RetainedDelivery.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
 import * as Routing from "./Routing.ts"
+import * as Sending from "./Sending.ts"
 import { type ConnectionInfo, PAUSED_BY_JOURNAL, ServerConnection } from "./ServerConnection.ts"
 import { Session } from "./Session.ts"
 import * as SessionImage from "./SessionImage.ts"
@@ -34,6 +35,7 @@ import * as Sessions from "./Sessions.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
 import type { PutOutgoing, StoreRecord } from "./StoreOperation.ts"
 import * as Supervision from "./Supervision.ts"
+import type { ThrownAway } from "./Unhanded.ts"
 import * as Workload from "./Workload.ts"
 
 export interface LocalSubscription {
@@ -174,11 +176,16 @@ export class BrokerCore {
     this.settle(now)
   }
 
-  /** After a write, and whenever the socket accepted bytes: how many it still holds. */
-  flushed(connection: ServerConnection, bufferedBytes: number, now: number): void {
+  /**
+   * After a write, and whenever the socket accepted bytes: how many it has not accepted. `heldBytes`: how many of them
+   * it has not even been given.
+   */
+  flushed(connection: ServerConnection, bufferedBytes: number, now: number, heldBytes = 0): void {
     const { core } = this
     if (connection.phase === "closed") return
     Defect.guard(core, connection, now, () => {
+      const { unhanded } = connection
+      if (unhanded !== undefined) Sending.handed(core, connection, unhanded, heldBytes)
       const room = SlowConsumer.flushed(core, connection, bufferedBytes, now)
       if (bufferedBytes > 0) Supervision.watchDrain(core, connection, now)
       const { session } = connection
@@ -189,10 +196,14 @@ export class BrokerCore {
     this.settle(now)
   }
 
-  /** An interrupt threw a message at QoS 0 away that waited for the connection's socket: `bytes` taken from its outbox. */
-  interrupted(connection: ServerConnection, topic: string, bytes: number): void {
-    connection.outbox.handedOver -= bytes
-    Delivery.drop(this.core, connection.clientId, topic, 0, "interrupted")
+  /** An interrupt threw messages at QoS 0 away, of what was taken from the connection's outbox. Call `flushed` then. */
+  interrupted(connection: ServerConnection, thrown: ReadonlyArray<ThrownAway>): void {
+    const { clientId, outbox, unhanded } = connection
+    if (unhanded !== undefined) unhanded.takeOut(thrown, outbox.handedOver)
+    for (const { bytes, topic } of thrown) {
+      outbox.handedOver -= bytes
+      Delivery.drop(this.core, clientId, topic, 0, "interrupted")
+    }
   }
 
   /** The transport is gone. Repeating it changes nothing. */

@@ -31,7 +31,10 @@ export interface Connected {
   readonly description: string
 }
 
-/** The connection has ended for the broker; what was written before it may still be on its way to the client. */
+/**
+ * The connection has ended for the broker. What was sent before may still wait for its socket: then MessageSending, and
+ * what follows it, come after this.
+ */
 export interface Disconnected {
   readonly _tag: "Disconnected"
   readonly connectionId: ConnectionId
@@ -92,20 +95,21 @@ export interface MessageReceived {
 }
 
 /**
- * The message is in what the next write to the client's socket has. While that socket is busy it waits here in whole
- * packets: this and, at QoS 0, state 10 and MessageSent are told already, and `interrupt` may still take it out, which
- * is MessageDropped with the reason "interrupted".
+ * The client's socket was given the whole packet. While that is busy the packet waits, and nothing is told: nor later,
+ * when the connection is lost before, or the client acknowledges the message before it has this packet, or `interrupt`
+ * takes it out, which is MessageDropped with the reason "interrupted".
  */
 export interface MessageSending extends MessageMetadata {
   readonly _tag: "MessageSending"
 }
 
+/** States 2 and 3, and 10 at QoS 0, follow MessageSending. */
 export interface OutgoingMessageStatus extends MessageMetadata {
   readonly _tag: "OutgoingMessageStatus"
   readonly state: OutgoingState
 }
 
-/** At QoS 0 it was given to the connection (see MessageSending); above that the client has acknowledged it. */
+/** At QoS 0 the client's socket was given it (see MessageSending); above that the client has acknowledged it. */
 export interface MessageSent {
   readonly _tag: "MessageSent"
   readonly connectionId: ConnectionId

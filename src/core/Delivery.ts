@@ -14,6 +14,7 @@ import * as Output from "./Output.ts"
 import * as Paging from "./Paging.ts"
 import type { PageRequest } from "./PageRequest.ts"
 import { merge, type Receiver, type Route } from "./Router.ts"
+import * as Sending from "./Sending.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
@@ -187,11 +188,9 @@ const sendQos0 = (
   if (!outbox.dirty) core.touch(connection)
   core.stats.messagesSent++
   if (core.events.messages) {
-    const subject = { messageId: core.nextMessageId(), qos: 0, retain, packetId: 0 } as const
-    MessageEvents.outgoingStatus(core, connection, subject, 1, false)
-    MessageEvents.sending(core, connection, subject, false)
-    MessageEvents.outgoingStatus(core, connection, subject, outgoingAfter.sendQos0[1]!, false)
-    MessageEvents.sent(core, connection, subject)
+    const messageId = core.nextMessageId()
+    MessageEvents.outgoingStatus(core, connection, { messageId, qos: 0, retain, packetId: 0 }, 1, false)
+    Sending.writtenQos0(core, connection, messageId, retain)
   }
 }
 
@@ -255,10 +254,7 @@ export const writePublish = (
   } else message.writeAliased(outbox, outgoingAliases, qos, retain, dup, packetId, subscriptionIdentifiers, now)
   core.touch(connection)
   core.stats.messagesSent++
-  if (core.events.messages) {
-    MessageEvents.sending(core, connection, next, dup)
-    MessageEvents.outgoingStatus(core, connection, next, next.state, dup)
-  }
+  if (core.events.messages) Sending.writtenExchange(core, connection, next, dup)
 }
 
 const enqueue = (core: CoreState, session: Session, next: Outgoing, now: number): void => {

@@ -142,6 +142,7 @@ export const gone = (
   } finally {
     // Whatever is wrong with its session: this is the last that is heard of it.
     connection.phase = "closed"
+    connection.unhanded = undefined
     core.connections.delete(connection.id)
     core.bufferedBytes -= connection.bufferedBytes
     connection.bufferedBytes = 0

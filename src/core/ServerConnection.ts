@@ -14,6 +14,7 @@ import type { Outgoing } from "./Outgoing.ts"
 import type { OutgoingAliases } from "./OutgoingAliases.ts"
 import type { Route } from "./Router.ts"
 import type { Session } from "./Session.ts"
+import type { Unhanded } from "./Unhanded.ts"
 
 /** How the connection came in; the documented Connection fields. */
 export interface ConnectionInfo {
@@ -119,6 +120,8 @@ export class ServerConnection {
   unacknowledged = 0
   /** Of a resumed session: exchanges whose PUBLISH has not been sent again yet, oldest first. */
   unsent: Set<Outgoing> | undefined = undefined
+  /** While somebody listens: PUBLISH packets that the socket has not been given yet. */
+  unhanded: Unhanded | undefined = undefined
 
   lastTopic = ""
   lastRoute: Route | undefined = undefined

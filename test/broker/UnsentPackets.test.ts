@@ -18,8 +18,8 @@ const pieces = (bytes: Buffer, size: number): ReadonlyArray<Uint8Array> =>
   Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) => bytes.subarray(at * size, (at + 1) * size))
 
 const rest = (chunks: ReadonlyArray<Uint8Array>, aliases = false) => {
-  const { chunks: kept, dropped } = UnsentPackets.withoutQos0(chunks, aliases)
-  return { bytes: Buffer.concat(kept), topics: dropped.map(({ topic }) => topic) }
+  const { chunks: kept, thrown } = UnsentPackets.withoutQos0(chunks, aliases)
+  return { bytes: Buffer.concat(kept), topics: thrown.map(({ topic }) => topic) }
 }
 
 describe("withoutQos0", () => {

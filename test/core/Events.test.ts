@@ -321,6 +321,19 @@ describe("what waits for the store", () => {
     client.pubComp(1)
     assert.deepStrictEqual(told(), ["OutgoingMessageStatus a 10", "MessageSent a"])
   })
+
+  it("is not told as sending when a client has acknowledged it before", () => {
+    const { client, h, told } = durable()
+    h.core.publish({ topic: "t", payload: new Uint8Array(1), qos: 2, retain: false }, h.now)
+    h.settle()
+    client.pubRec(1)
+    assert.deepStrictEqual(told(), ["OutgoingMessageStatus a 1", "OutgoingMessageStatus a 4"])
+    h.commit()
+    assert.deepStrictEqual(told(), ["OutgoingMessageStatus a 5"])
+    client.pubComp(1)
+    assert.deepStrictEqual(told(), ["OutgoingMessageStatus a 10", "MessageSent a"])
+    assert.isUndefined(client.connection.unhanded)
+  })
 })
 
 describe("nothing for nobody", () => {

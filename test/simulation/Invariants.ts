@@ -143,6 +143,7 @@ const checkConnectionAtRest = (world: World, connection: ServerConnection): void
     !left.includes(true),
     () => `${clientId} is still gated ${left[0]}, held ${left[1]}, paused ${left[2]}, to be sent to ${left[3]}.`
   )
+  world.check(connection.unhanded === undefined, () => `Of ${clientId} there still is something to be told.`)
   const counts = [connection.unacknowledged, connection.waitsFor, connection.waitersSince, connection.outbox.bytes]
   world.check(
     counts.every((count) => count === 0),
