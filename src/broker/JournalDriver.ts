@@ -112,7 +112,10 @@ export class JournalDriver {
       const taken = this.core.journal.take()
       if (taken === undefined) return Effect.void
       this.taken = taken.sequence
-      return this.commit(taken)
+      if (taken.operations.length > 0) return this.commit(taken)
+      // Its messages were acknowledged before the store was given them: nothing of it is left to be kept.
+      this.stored(taken.sequence)
+      return Effect.void
     })
     return gatherMillis > 0 ? Effect.andThen(Effect.sleep(gatherMillis), batch) : batch
   })

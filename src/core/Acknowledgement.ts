@@ -6,6 +6,7 @@
  */
 import type { PubAck, PubComp, PubRec } from "../protocol/Packet.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
+import * as AckType from "./AckType.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
 import * as MessageEvents from "./MessageEvents.ts"
@@ -49,7 +50,7 @@ export const pubRec = (
     Output.acknowledge(
       core,
       connection,
-      Output.PUBREL,
+      AckType.PUBREL,
       packet.packetId,
       ReasonCode.PacketIdentifierNotFound,
       0,
@@ -65,7 +66,7 @@ export const pubRec = (
   const sequence = repeated ? 0 : SessionJournal.setOutgoing(core, session, outgoing)
   if (sequence === 0 && !connection.gated && !core.events.messages) {
     outgoing.state = outgoingAfter.pubRel[next]!
-    Output.acknowledge(core, connection, Output.PUBREL, packet.packetId, 0, 0, undefined, now)
+    Output.acknowledge(core, connection, AckType.PUBREL, packet.packetId, 0, 0, undefined, now)
     return
   }
   const released = (): void => {
@@ -73,7 +74,7 @@ export const pubRec = (
     if (!core.events.messages) return
     MessageEvents.outgoingStatus(core, connection, outgoing, outgoing.state, session.hasResent(outgoing))
   }
-  Output.acknowledge(core, connection, Output.PUBREL, packet.packetId, 0, sequence, released, now)
+  Output.acknowledge(core, connection, AckType.PUBREL, packet.packetId, 0, sequence, released, now)
 }
 
 export const pubComp = (

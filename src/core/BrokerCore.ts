@@ -432,10 +432,7 @@ export class BrokerCore {
     const { core } = this
     const { durable } = core.journal
     const wasConnected = connection.phase === "connected"
-    for (const { packet, released } of connection.gate.releasePackets(durable)) {
-      released?.(now)
-      Output.send(core, connection, packet)
-    }
+    for (const gated of connection.gate.releasePackets(durable)) Output.release(core, connection, gated, now)
     for (const { outgoing } of connection.gate.releaseDeliveries(durable)) {
       Delivery.writePublish(core, connection, outgoing, false, now)
     }

@@ -4,6 +4,7 @@
  * Owns the outgoing half of the QoS flows up to the PUBLISH; acknowledgements are `Acknowledgement.ts`.
  */
 import type { QoS } from "../protocol/Packet.ts"
+import * as AckType from "./AckType.ts"
 import type { MessageDropped } from "./CoreEvent.ts"
 import type { CoreState } from "./CoreState.ts"
 import type { Message } from "./Message.ts"
@@ -334,7 +335,7 @@ export const pageRead = (
   now: number
 ): number => {
   for (const { reason, record } of Paging.pageRead(core, session, records, now)) {
-    SessionJournal.removeOutgoing(core, session, record)
+    SessionJournal.removeOrder(core, session, record.order)
     drop(core, session.clientId, record.message.topic, record.qos, reason)
   }
   // With the page the newest may be too much in memory. Before the page may be joined to them: it would go with them,
@@ -358,7 +359,7 @@ export const resend = (core: CoreState, session: Session, connection: ServerConn
     if (next.state === 2 || next.state === 3) unsent.add(next)
     else {
       next.state = outgoingAfter.pubRel[next.state] ?? next.state
-      Output.acknowledge(core, connection, Output.PUBREL, next.packetId, 0, 0, undefined, now)
+      Output.acknowledge(core, connection, AckType.PUBREL, next.packetId, 0, 0, undefined, now)
       if (core.events.messages) {
         MessageEvents.outgoingStatus(core, connection, next, next.state, session.hasResent(next))
       }

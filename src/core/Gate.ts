@@ -5,10 +5,21 @@
  * connection and dies with it: the bytes are dropped, the state that they spoke of is in the session.
  */
 import type { Packet } from "../protocol/Packet.ts"
+import { type AckType, PUBACK } from "./AckType.ts"
 import type { Outgoing } from "./Outgoing.ts"
+
+/** An acknowledgement in few words: with a store most of what waits is one. */
+export interface GatedAck {
+  readonly sequence: number
+  readonly ack: AckType
+  readonly packetId: number
+  readonly reasonCode: number
+  readonly released: ((now: number) => void) | undefined
+}
 
 export interface GatedPacket {
   readonly sequence: number
+  readonly ack: 0
   readonly packet: Packet
   /** Runs when the packet is released, before its bytes are appended. */
   readonly released: ((now: number) => void) | undefined
@@ -20,8 +31,10 @@ export interface GatedDelivery {
 }
 
 export class Gate {
-  readonly packets: Array<GatedPacket> = []
+  readonly packets: Array<GatedPacket | GatedAck> = []
   readonly deliveries: Array<GatedDelivery> = []
+  /** How many PUBACKs wait. */
+  pubAcks = 0
   /** What the deliveries will take in the outbox, roughly: the outbox's bound counts them. */
   deliveryBytes = 0
 
@@ -39,8 +52,18 @@ export class Gate {
   }
 
   pushPacket(sequence: number, packet: Packet, released: ((now: number) => void) | undefined): void {
-    const last = this.packets.at(-1)?.sequence ?? 0
-    this.packets.push({ sequence: Math.max(sequence, last), packet, released })
+    this.packets.push({ sequence: this.behindLast(sequence), ack: 0, packet, released })
+  }
+
+  pushAck(
+    sequence: number,
+    ack: AckType,
+    packetId: number,
+    reasonCode: number,
+    released: ((now: number) => void) | undefined
+  ): void {
+    if (ack === PUBACK) this.pubAcks++
+    this.packets.push({ sequence: this.behindLast(sequence), ack, packetId, reasonCode, released })
   }
 
   pushDelivery(sequence: number, outgoing: Outgoing): void {
@@ -50,14 +73,22 @@ export class Gate {
   }
 
   /** The packets that may be shown now that everything up to `durable` is stored, taken out in order. */
-  releasePackets(durable: number): ReadonlyArray<GatedPacket> {
-    return releaseFrom(this.packets, durable)
+  releasePackets(durable: number): ReadonlyArray<GatedPacket | GatedAck> {
+    const released = releaseFrom(this.packets, durable)
+    for (const { ack } of released) if (ack === PUBACK) this.pubAcks--
+    return released
   }
 
   releaseDeliveries(durable: number): ReadonlyArray<GatedDelivery> {
     const released = releaseFrom(this.deliveries, durable)
     for (const { outgoing } of released) this.deliveryBytes -= outgoing.message.bytes
     return released
+  }
+
+  private behindLast(sequence: number): number {
+    const { packets } = this
+    const last = packets.length === 0 ? 0 : packets[packets.length - 1]!.sequence
+    return sequence > last ? sequence : last
   }
 }
 

@@ -4,9 +4,13 @@
  * Owns sequence numbers; a batch is what was appended between two `take`s, so it is whole calls into the core and
  * therefore atomic. What waits for a sequence is the business of `Gate.ts`. With `enabled` false nothing is recorded
  * and every gate is open: the packet path pays one branch.
+ *
+ * A message for a session is noted as the object that it is, and becomes a record in `take`. One that its client
+ * acknowledges before that leaves nothing behind: with a fast subscriber those are half of all.
  */
 import * as Content from "./Content.ts"
-import type { StoredMessage, StoreOperation } from "./StoreOperation.ts"
+import type { Outgoing } from "./Outgoing.ts"
+import type { PutOutgoing, StoredMessage, StoreOperation } from "./StoreOperation.ts"
 
 export type StorageState = "ok" | "full" | "failed"
 
@@ -28,7 +32,8 @@ export class Journal {
   storage: StorageState = "ok"
   /** Bytes appended and not yet durable. */
   bytes = 0
-  private operations: Array<StoreOperation> = []
+  /** Undefined in the place of a message that is not to be stored any more. */
+  private entries: Array<StoreOperation | NewOutgoing | undefined> = []
   /** The last sequence handed over. */
   private taken = 0
   /** Bytes appended since the last `take`. */
@@ -42,11 +47,24 @@ export class Journal {
 
   /** Call only while `enabled`. */
   append(operation: StoreOperation): void {
-    this.sequence++
-    this.operations.push(operation)
-    const size = RECORD_BYTES + contentBytes(operation)
-    this.bytes += size
-    this.pendingBytes += size
+    this.entries.push(operation)
+    this.count(RECORD_BYTES + contentBytes(operation))
+  }
+
+  /** A message for a session, new to the store. Call only while `enabled`. */
+  appendOutgoing(clientId: string, outgoing: Outgoing): void {
+    outgoing.journalPlace = this.entries.length
+    this.entries.push(new NewOutgoing(clientId, outgoing))
+    this.count(RECORD_BYTES + outgoing.message.bytes)
+  }
+
+  /** A message that has a place here is over: the store need not hear of it. */
+  withdraw(outgoing: Outgoing): void {
+    this.entries[outgoing.journalPlace] = undefined
+    outgoing.journalPlace = -1
+    const size = RECORD_BYTES + outgoing.message.bytes
+    this.bytes -= size
+    this.pendingBytes -= size
   }
 
   /** True when nothing that must be kept can be kept now. */
@@ -54,11 +72,16 @@ export class Journal {
     return this.enabled && this.storage !== "ok"
   }
 
+  /** What was appended since the last `take`, without operations when all of it has been withdrawn. */
   take(): Batch | undefined {
-    if (this.operations.length === 0) return undefined
-    const batch = { operations: this.operations, sequence: this.sequence }
+    if (this.entries.length === 0) return undefined
+    const operations: Array<StoreOperation> = []
+    for (const entry of this.entries) {
+      if (entry !== undefined) operations.push(entry instanceof NewOutgoing ? entry.written() : entry)
+    }
+    const batch = { operations, sequence: this.sequence }
     this.underway.push({ sequence: this.sequence, bytes: this.pendingBytes })
-    this.operations = []
+    this.entries = []
     this.pendingBytes = 0
     this.taken = this.sequence
     return batch
@@ -70,6 +93,41 @@ export class Journal {
     this.durable = Math.max(this.durable, Math.min(sequence, this.taken))
     while (this.underway.length > 0 && this.underway[0]!.sequence <= this.durable) {
       this.bytes -= this.underway.shift()!.bytes
+    }
+  }
+
+  private count(bytes: number): void {
+    this.sequence++
+    this.bytes += bytes
+    this.pendingBytes += bytes
+  }
+}
+
+/** A message that the next `take` makes a record of, with the state and packet id that it has then. */
+class NewOutgoing {
+  private readonly clientId: string
+  private readonly outgoing: Outgoing
+
+  constructor(clientId: string, outgoing: Outgoing) {
+    this.clientId = clientId
+    this.outgoing = outgoing
+  }
+
+  written(): PutOutgoing {
+    const { clientId, outgoing } = this
+    outgoing.journalPlace = -1
+    const { message, order, packetId, qos, retain, sharedFilter, state, subscriptionIdentifiers } = outgoing
+    return {
+      _tag: "PutOutgoing",
+      clientId,
+      order,
+      message: message.toStored(),
+      qos,
+      retain,
+      packetId,
+      state,
+      subscriptionIdentifiers,
+      sharedFilter
     }
   }
 }

@@ -18,6 +18,8 @@ export class Outgoing {
   sharedFilter: string | undefined = undefined
   /** 0 before one is allocated. */
   packetId = 0
+  /** Its place among what the journal has yet to give to the store; -1: it is not there. */
+  journalPlace = -1
 
   constructor(
     messageId: number,

@@ -6,17 +6,11 @@
 import * as Encoder from "../protocol/Encoder.ts"
 import type { Packet } from "../protocol/Packet.ts"
 import type { Properties } from "../protocol/Property.ts"
+import * as AckType from "./AckType.ts"
 import type { CoreState } from "./CoreState.ts"
+import type { GatedAck, GatedPacket } from "./Gate.ts"
 import { PAUSED_BY_JOURNAL, type ServerConnection } from "./ServerConnection.ts"
 
-/** The packet types that acknowledge, as they stand in the fixed header. */
-export const PUBACK = 4
-export const PUBREC = 5
-export const PUBREL = 6
-export const PUBCOMP = 7
-export type AckType = typeof PUBACK | typeof PUBREC | typeof PUBREL | typeof PUBCOMP
-
-const ackTags = { 4: "PubAck", 5: "PubRec", 6: "PubRel", 7: "PubComp" } as const
 const ACK_BYTES = 4
 
 /** Appends a packet to the outbox. */
@@ -70,24 +64,50 @@ export const sendWhenDurable = (
 export const acknowledge = (
   core: CoreState,
   connection: ServerConnection,
-  type: AckType,
+  type: AckType.AckType,
   packetId: number,
   reasonCode: number,
   sequence: number,
   released: ((now: number) => void) | undefined,
   now: number
 ): void => {
-  if ((reasonCode === 0 || connection.version !== 5) && !isHeld(core, connection, sequence)) {
+  if (!isHeld(core, connection, sequence)) {
     released?.(now)
+    writeAck(core, connection, type, packetId, reasonCode)
+    return
+  }
+  connection.gate.pushAck(sequence, type, packetId, reasonCode, released)
+  waitForStore(core, connection)
+}
+
+const writeAck = (
+  core: CoreState,
+  connection: ServerConnection,
+  type: AckType.AckType,
+  packetId: number,
+  reasonCode: number
+): void => {
+  if (reasonCode === 0 || connection.version !== 5) {
     const { outbox } = connection
     const at = outbox.reserve(ACK_BYTES)
     Encoder.writeAck(outbox.buffer, at, type, packetId)
     core.touch(connection)
-    return
+  } else {
+    // The cast: callers pass a code of that packet.
+    send(core, connection, { _tag: AckType.tags[type], packetId, reasonCode, properties: undefined } as Packet)
   }
-  // The cast: callers pass a code of that packet.
-  const packet = { _tag: ackTags[type], packetId, reasonCode, properties: undefined } as Packet
-  sendWhenDurable(core, connection, sequence, packet, released, now)
+}
+
+/** What the gate has let through. */
+export const release = (
+  core: CoreState,
+  connection: ServerConnection,
+  gated: GatedPacket | GatedAck,
+  now: number
+): void => {
+  gated.released?.(now)
+  if (gated.ack === 0) send(core, connection, gated.packet)
+  else writeAck(core, connection, gated.ack, gated.packetId, gated.reasonCode)
 }
 
 const isHeld = (core: CoreState, connection: ServerConnection, sequence: number): boolean =>

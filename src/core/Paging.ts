@@ -135,7 +135,7 @@ export const finish = (core: CoreState, session: Session, emptyThrough: number):
 const giveUp = (core: CoreState, session: Session, stored: Stored, through: number): void => {
   const underway = new Set(Array.from(session.inflight.inOrder(), ({ order }) => order))
   for (let order = stored.after + 1; order <= through; order++) {
-    if (!underway.has(order)) SessionJournal.removeOutgoing(core, session, { order })
+    if (!underway.has(order)) SessionJournal.removeOrder(core, session, order)
   }
   stored.after = Math.max(stored.after, through)
 }

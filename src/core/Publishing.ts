@@ -8,6 +8,7 @@ import type { PubRel } from "../protocol/Packet.ts"
 import { ProtocolError } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import * as Topic from "../protocol/Topic.ts"
+import * as AckType from "./AckType.ts"
 import type { Answer } from "./Ask.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Disconnection from "./Disconnection.ts"
@@ -95,18 +96,16 @@ const acceptQos1 = (
   if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), 6, dup)
   const reasonCode = Routing.routeAlong(core, message, routeOf(core, connection, message.topic), now)
   const sequence = promisedSequence(core, message, before)
-  if (sequence === 0 && !core.events.messages) {
-    Output.acknowledge(core, connection, Output.PUBACK, packetId, reasonCode, 0, undefined, now)
+  if (!core.events.messages) {
+    Output.acknowledge(core, connection, AckType.PUBACK, packetId, reasonCode, sequence, undefined, now)
     return
   }
   const subject = subjectOf(message, packetId)
-  connection.unacknowledged++
   const released = (): void => {
-    connection.unacknowledged--
     MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubAck[6]!, dup)
     MessageEvents.received(core, connection, subject)
   }
-  Output.acknowledge(core, connection, Output.PUBACK, packetId, reasonCode, sequence, released, now)
+  Output.acknowledge(core, connection, AckType.PUBACK, packetId, reasonCode, sequence, released, now)
 }
 
 const acceptQos2 = (
@@ -145,7 +144,7 @@ const repeatPubRec = (
 const sendPubRec = (core: CoreState, connection: ServerConnection, incoming: IncomingMessage, now: number): void => {
   if (!core.events.messages && incoming.sequence <= core.journal.durable && !connection.gated) {
     incoming.state = incomingAfter.pubRec[incoming.state] ?? incoming.state
-    Output.acknowledge(core, connection, Output.PUBREC, incoming.packetId, 0, 0, undefined, now)
+    Output.acknowledge(core, connection, AckType.PUBREC, incoming.packetId, 0, 0, undefined, now)
     return
   }
   const released = (): void => {
@@ -156,7 +155,7 @@ const sendPubRec = (core: CoreState, connection: ServerConnection, incoming: Inc
       MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), incoming.state, dup)
     }
   }
-  Output.acknowledge(core, connection, Output.PUBREC, incoming.packetId, 0, incoming.sequence, released, now)
+  Output.acknowledge(core, connection, AckType.PUBREC, incoming.packetId, 0, incoming.sequence, released, now)
 }
 
 /** The client gives the message over: release and routing are one atomic batch of the journal. */
@@ -174,7 +173,7 @@ export const pubRel = (
     Output.acknowledge(
       core,
       connection,
-      Output.PUBCOMP,
+      AckType.PUBCOMP,
       packetId,
       ReasonCode.PacketIdentifierNotFound,
       0,
@@ -184,7 +183,7 @@ export const pubRel = (
     return
   }
   if (incoming.state === 9) {
-    Output.acknowledge(core, connection, Output.PUBCOMP, packetId, 0, core.journal.sequence, undefined, now)
+    Output.acknowledge(core, connection, AckType.PUBCOMP, packetId, 0, core.journal.sequence, undefined, now)
     return
   }
   if (!core.installed.publish) {
@@ -224,7 +223,7 @@ const release = (
   const sequence = promisedSequence(core, incoming.message, before)
   if (sequence === 0 && !core.events.messages) {
     session.incoming.delete(packetId)
-    Output.acknowledge(core, connection, Output.PUBCOMP, packetId, 0, 0, undefined, now)
+    Output.acknowledge(core, connection, AckType.PUBCOMP, packetId, 0, 0, undefined, now)
     return
   }
   // It stays, in state 9, until PUBCOMP may be shown: a repeated PUBREL must not be told "not found" before that.
@@ -236,7 +235,7 @@ const release = (
       if (permitted) MessageEvents.received(core, connection, subject)
     }
   }
-  Output.acknowledge(core, connection, Output.PUBCOMP, packetId, 0, sequence, released, now)
+  Output.acknowledge(core, connection, AckType.PUBCOMP, packetId, 0, sequence, released, now)
 }
 
 /**

@@ -116,8 +116,6 @@ export class ServerConnection {
   aliases: Array<string | undefined> | undefined = undefined
   /** Topic aliases towards the client; undefined: it allows none. */
   outgoingAliases: OutgoingAliases | undefined = undefined
-  /** QoS 1 messages whose PUBACK waits for the store. */
-  unacknowledged = 0
   /** Of a resumed session: exchanges whose PUBLISH has not been sent again yet, oldest first. */
   unsent: Set<Outgoing> | undefined = undefined
   /** While somebody listens: PUBLISH packets that the socket has not been given yet. */
@@ -170,6 +168,11 @@ export class ServerConnection {
 
   get gated(): boolean {
     return this.openGate !== undefined && !this.openGate.isEmpty
+  }
+
+  /** QoS 1 messages whose PUBACK waits for the store. */
+  get unacknowledged(): number {
+    return this.openGate === undefined ? 0 : this.openGate.pubAcks
   }
 
   /** What its gate will let into the outbox. */

@@ -74,29 +74,28 @@ export const removeSubscription = (core: CoreState, session: Session, filter: st
 
 export const putOutgoing = (core: CoreState, session: Session, outgoing: Outgoing): number => {
   if (!keeps(core, session)) return 0
-  const { order, message, qos, retain, packetId, state, subscriptionIdentifiers, sharedFilter } = outgoing
-  return append(core, {
-    _tag: "PutOutgoing",
-    clientId: session.clientId,
-    order,
-    message: message.toStored(),
-    qos,
-    retain,
-    packetId,
-    state,
-    subscriptionIdentifiers,
-    sharedFilter
-  })
+  core.journal.appendOutgoing(session.clientId, outgoing)
+  return core.journal.sequence
 }
 
 export const setOutgoing = (core: CoreState, session: Session, outgoing: Outgoing): number => {
   if (!keeps(core, session)) return 0
-  const { order, packetId, state } = outgoing
+  const { journalPlace, order, packetId, state } = outgoing
+  // What it is now goes to the store with the message itself.
+  if (journalPlace >= 0) return core.journal.sequence
   return append(core, { _tag: "SetOutgoing", clientId: session.clientId, order, packetId, state })
 }
 
-export const removeOutgoing = (core: CoreState, session: Session, { order }: { readonly order: number }): number =>
-  keeps(core, session) ? append(core, { _tag: "RemoveOutgoing", clientId: session.clientId, order }) : 0
+/** Nobody waits for this: a message that the store does not have yet is not even given to it. */
+export const removeOutgoing = (core: CoreState, session: Session, outgoing: Outgoing): void => {
+  if (outgoing.journalPlace < 0) removeOrder(core, session, outgoing.order)
+  else core.journal.withdraw(outgoing)
+}
+
+/** The same for a message that is in the store only. */
+export const removeOrder = (core: CoreState, session: Session, order: number): void => {
+  if (keeps(core, session)) append(core, { _tag: "RemoveOutgoing", clientId: session.clientId, order })
+}
 
 export const putIncoming = (
   core: CoreState,

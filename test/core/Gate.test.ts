@@ -1,11 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import { PUBACK, PUBREC } from "../../src/core/AckType.ts"
 import { Gate } from "../../src/core/Gate.ts"
 import { Message } from "../../src/core/Message.ts"
 import { Outgoing } from "../../src/core/Outgoing.ts"
-import type { Packet } from "../../src/protocol/Packet.ts"
 import { random } from "./Random.ts"
-
-const ack = (packetId: number): Packet => ({ _tag: "PubAck", packetId, reasonCode: 0, properties: undefined })
 
 const delivery = (order: number): Outgoing => {
   const parts = { topic: "t", payload: new Uint8Array(0), qos: 2, retain: false } as const
@@ -13,7 +11,7 @@ const delivery = (order: number): Outgoing => {
 }
 
 const released = (gate: Gate, durable: number): Array<number> =>
-  gate.releasePackets(durable).map(({ packet }) => (packet._tag === "PubAck" ? packet.packetId : -1))
+  gate.releasePackets(durable).map((gated) => (gated.ack === 0 ? 0 : gated.packetId))
 
 describe("Gate", () => {
   it("holds what is not durable, and nothing else while it is empty", () => {
@@ -26,9 +24,22 @@ describe("Gate", () => {
     assert.isTrue(gate.holdsDelivery(6, 5))
   })
 
+  it("keeps acknowledgements and other packets in one order, and counts the PUBACKs", () => {
+    const gate = new Gate()
+    gate.pushAck(1, PUBACK, 1, 0, undefined)
+    gate.pushPacket(2, { _tag: "SubAck", packetId: 9, reasonCodes: [0], properties: undefined }, undefined)
+    gate.pushAck(2, PUBREC, 2, 0, undefined)
+    gate.pushAck(3, PUBACK, 3, 0, undefined)
+    assert.strictEqual(gate.pubAcks, 2)
+    assert.deepStrictEqual(released(gate, 2), [1, 0, 2])
+    assert.strictEqual(gate.pubAcks, 1)
+    assert.deepStrictEqual(released(gate, 3), [3])
+    assert.strictEqual(gate.pubAcks, 0)
+  })
+
   it("holds an acknowledgement behind an earlier one, but not behind a delivery, nor a delivery behind it", () => {
     const gate = new Gate()
-    gate.pushPacket(3, ack(1), undefined)
+    gate.pushAck(3, PUBACK, 1, 0, undefined)
     assert.isTrue(gate.holdsPacket(0, 2))
     assert.isFalse(gate.holdsDelivery(0, 2))
     const other = new Gate()
@@ -39,10 +50,10 @@ describe("Gate", () => {
 
   it("releases in the order of arrival, also what needs less than the one before", () => {
     const gate = new Gate()
-    gate.pushPacket(5, ack(1), undefined)
-    gate.pushPacket(0, ack(2), undefined)
-    gate.pushPacket(4, ack(3), undefined)
-    gate.pushPacket(6, ack(4), undefined)
+    gate.pushAck(5, PUBACK, 1, 0, undefined)
+    gate.pushAck(0, PUBACK, 2, 0, undefined)
+    gate.pushAck(4, PUBACK, 3, 0, undefined)
+    gate.pushAck(6, PUBACK, 4, 0, undefined)
     assert.deepStrictEqual(released(gate, 4), [])
     assert.deepStrictEqual(released(gate, 5), [1, 2, 3])
     assert.isFalse(gate.isEmpty)
@@ -63,7 +74,7 @@ describe("Gate", () => {
         switch (next(3)) {
           case 0:
             packets.push({ id, needs: Math.max(needs, packets.at(-1)?.needs ?? 0) })
-            gate.pushPacket(needs, ack(id), undefined)
+            gate.pushAck(needs, PUBACK, id, 0, undefined)
             break
           case 1:
             deliveries.push({ id, needs: Math.max(needs, deliveries.at(-1)?.needs ?? 0) })

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Journal } from "../../src/core/Journal.ts"
+import { Message } from "../../src/core/Message.ts"
+import { Outgoing } from "../../src/core/Outgoing.ts"
 import type { StoreOperation } from "../../src/core/StoreOperation.ts"
 
 const remove = (clientId: string): StoreOperation => ({ _tag: "RemoveSession", clientId })
@@ -18,7 +20,56 @@ const retained = (payloadBytes: number): StoreOperation => ({
   }
 })
 
+const outgoing = (order: number): Outgoing => {
+  const parts = { topic: "t", payload: new Uint8Array(100), qos: 1, retain: false } as const
+  return new Outgoing(order, order, Message.fromParts(parts, order, undefined, 0), 1, false, undefined)
+}
+
+const written = (journal: Journal): ReadonlyArray<unknown> | undefined =>
+  journal
+    .take()
+    ?.operations.map((operation) =>
+      operation._tag === "PutOutgoing" ? [operation.order, operation.packetId, operation.state] : operation._tag
+    )
+
 describe("Journal", () => {
+  it("writes a message down as it is when the batch is taken", () => {
+    const journal = new Journal(true)
+    const waiting = outgoing(1)
+    journal.appendOutgoing("c", waiting)
+    waiting.packetId = 7
+    waiting.state = 2
+    journal.append(remove("a"))
+    assert.deepStrictEqual(written(journal), [[1, 7, 2], "RemoveSession"])
+    assert.strictEqual(waiting.journalPlace, -1)
+  })
+
+  it("forgets a message that is withdrawn before the batch is taken, and its bytes", () => {
+    const journal = new Journal(true)
+    const [first, second, third] = [outgoing(1), outgoing(2), outgoing(3)]
+    for (const each of [first, second, third]) journal.appendOutgoing("c", each)
+    const { bytes } = journal
+    journal.withdraw(second)
+    assert.strictEqual(journal.bytes, (bytes * 2) / 3)
+    assert.deepStrictEqual(written(journal), [
+      [1, 0, 1],
+      [3, 0, 1]
+    ])
+    journal.stored(3)
+    assert.strictEqual(journal.bytes, 0)
+  })
+
+  it("hands over an empty batch when all of it is withdrawn, so that nobody waits for ever", () => {
+    const journal = new Journal(true)
+    const only = outgoing(1)
+    journal.appendOutgoing("c", only)
+    journal.withdraw(only)
+    assert.strictEqual(journal.bytes, 0)
+    assert.deepStrictEqual(journal.take(), { operations: [], sequence: 1 })
+    journal.stored(1)
+    assert.strictEqual(journal.durable, 1)
+  })
+
   it("hands over what was appended since the last take, in order, as one batch", () => {
     const journal = new Journal(true)
     assert.isUndefined(journal.take())
