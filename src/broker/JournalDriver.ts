@@ -1,8 +1,8 @@
 /**
  * From the core's journal to the store: one batch at a time, in order, each repeated until it is kept.
  *
- * Owns the fiber that commits, and who waits for a sequence. Nothing is ever skipped: while the store fails, the core
- * refuses what it could not keep.
+ * Owns the fiber that commits, when it does, and who waits for a sequence. Nothing is ever skipped: while the store
+ * fails, the core refuses what it could not keep.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -18,6 +18,14 @@ const FIRST_RETRY_MILLIS = 100
 const LAST_RETRY_MILLIS = 5_000
 /** Wait between two questions whether a full store has room again. */
 const ROOM_MILLIS = 1_000
+
+/**
+ * While every round of the event loop brings something, a batch gathers, at most this long. A commit costs about the
+ * same for ten messages as for a thousand, and what clients acknowledge meanwhile need not be written. Measured with
+ * 10→10 QoS 1 at saturation, rounds alternating: not at all 138,000 messages/s, 2 ms 271,000, 4 ms 310,000, 8 ms
+ * 303,000. Whoever is alone with a message does not wait: the next round brings nothing.
+ */
+const GATHER_MILLIS = 4
 
 const KEEPS_AGAIN = "The store keeps what it is given again."
 
@@ -36,6 +44,10 @@ export class JournalDriver {
   private durable = 0
   /** The last sequence handed to the store. */
   private taken = 0
+  /** When the batch that gathers began, by the turns' clock; 0: none gathers. */
+  private gatheringSince = 0
+  /** The changes of the journal when the last turn looked. */
+  private changesSeen = 0
   private watchingRoom: Fiber.Fiber<void> | undefined = undefined
   private stopped = false
   private state: "ok" | "full" | "failed" = "ok"
@@ -60,7 +72,7 @@ export class JournalDriver {
 
   /** Calls `idle` when everything journalled so far is kept. Returns how to stop waiting. */
   whenIdle(idle: () => void): () => void {
-    this.drain()
+    this.begin()
     if (this.committing === undefined) {
       idle()
       return () => {}
@@ -69,15 +81,37 @@ export class JournalDriver {
     return () => this.idleWaiters.delete(idle)
   }
 
-  /** Hands the store what has been journalled, unless it is busy: then that follows when it is done. */
-  drain(): void {
-    while (this.committing === undefined && !this.stopped && this.core.journal.sequence > this.taken) {
+  /** A turn ends: hands the store what has been journalled, unless it is busy, or more is about to come. */
+  drain(now: number): void {
+    if (!this.hasBatch) return
+    if (this.gathers(now)) this.schedule()
+    else this.begin()
+  }
+
+  private get hasBatch(): boolean {
+    return this.committing === undefined && !this.stopped && this.core.journal.sequence > this.taken
+  }
+
+  /** Whether the next round of the event loop is waited for. */
+  private gathers(now: number): boolean {
+    const { changes, waiting } = this.core.journal
+    if (this.gatheringSince === 0) this.gatheringSince = now
+    const gathered = now - this.gatheringSince
+    const isQuiet = changes === this.changesSeen
+    this.changesSeen = changes
+    // With nothing left to be written, acknowledgements wait for nothing. (The clock may have been set back.)
+    return waiting > 0 && !isQuiet && gathered >= 0 && gathered < GATHER_MILLIS
+  }
+
+  private begin(): void {
+    this.gatheringSince = 0
+    while (this.hasBatch) {
       const fiber = this.runFork(this.next)
       if (fiber.pollUnsafe() === undefined) {
         this.committing = fiber
         fiber.addObserver(() => {
           this.committing = undefined
-          this.drain()
+          if (this.idleWaiters.size > 0) this.begin()
           if (this.committing === undefined) for (const idle of this.idleWaiters) idle()
           this.schedule()
         })

@@ -109,7 +109,7 @@ export class Turn implements Turnover {
     const now = Date.now()
     core.turn(now)
     if (core.asks.length > 0 || core.forgotten.length > 0) participants.questions.drain(now)
-    participants.journal.drain()
+    participants.journal.drain(now)
     participants.queues.drain()
     this.flush(now)
     this.close(now)

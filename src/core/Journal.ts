@@ -32,6 +32,10 @@ export class Journal {
   storage: StorageState = "ok"
   /** Bytes appended and not yet durable. */
   bytes = 0
+  /** How many operations the next `take` has. */
+  waiting = 0
+  /** Grows with everything appended and everything withdrawn. */
+  changes = 0
   /** Undefined in the place of a message that is not to be stored any more. */
   private entries: Array<StoreOperation | NewOutgoing | undefined> = []
   /** The last sequence handed over. */
@@ -62,6 +66,8 @@ export class Journal {
   withdraw(outgoing: Outgoing): void {
     this.entries[outgoing.journalPlace] = undefined
     outgoing.journalPlace = -1
+    this.waiting--
+    this.changes++
     const size = RECORD_BYTES + outgoing.message.bytes
     this.bytes -= size
     this.pendingBytes -= size
@@ -82,6 +88,7 @@ export class Journal {
     const batch = { operations, sequence: this.sequence }
     this.underway.push({ sequence: this.sequence, bytes: this.pendingBytes })
     this.entries = []
+    this.waiting = 0
     this.pendingBytes = 0
     this.taken = this.sequence
     return batch
@@ -98,6 +105,8 @@ export class Journal {
 
   private count(bytes: number): void {
     this.sequence++
+    this.waiting++
+    this.changes++
     this.bytes += bytes
     this.pendingBytes += bytes
   }
