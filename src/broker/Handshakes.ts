@@ -7,12 +7,9 @@
 import * as ConnectionId from "../core/ConnectionId.ts"
 import type * as Listener from "../transport/Listener.ts"
 import type { EventHub } from "./EventHub.ts"
-import { type HookRunner, yesOrNo } from "./HookRunner.ts"
+import { type HookRunner, NO_DECISION, yesOrNo } from "./HookRunner.ts"
 import type { HooksService } from "./Hooks.ts"
 import type { Turn } from "./Turn.ts"
-
-/** "Action impossible in control's present state": a question without an answer. */
-const NO_DECISION = 211
 
 export class Handshakes {
   private readonly hooks: HooksService

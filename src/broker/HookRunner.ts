@@ -1,13 +1,16 @@
 /**
  * Runs the hooks: effects that decide, of which many may be open at once.
  *
- * Owns the fibers of open questions and their one deadline. A hook that answers at once needs no fiber at all, one
- * that answers without waiting leaves nothing behind.
+ * Owns the fibers of open questions, their one deadline, and the number of the error when there is no decision. A hook
+ * that answers at once needs no fiber at all, one that answers without waiting leaves nothing behind.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+
+/** The documented number of a question that got no decision: "Action impossible in control's present state". */
+export const NO_DECISION = 211
 
 /** The decision, or a sentence that says why there is none. */
 export type Outcome<A> = { readonly decision: A } | { readonly failure: string }

@@ -20,13 +20,10 @@ import * as BrokerError from "./BrokerError.ts"
 import type { RefusalReason } from "./BrokerEvent.ts"
 import type { EventHub } from "./EventHub.ts"
 import { Handshakes } from "./Handshakes.ts"
-import { type HookRunner, type Outcome, yesOrNo } from "./HookRunner.ts"
+import { type HookRunner, NO_DECISION, type Outcome, yesOrNo } from "./HookRunner.ts"
 import type { HooksService } from "./Hooks.ts"
 import type { Turn } from "./Turn.ts"
 import * as Wait from "./Wait.ts"
-
-/** "Action impossible in control's present state": a question without an answer. */
-const NO_DECISION = 211
 
 /** An address that was asked for: stopped and started again, another listener is there. */
 interface Place {

@@ -10,11 +10,8 @@ import type { BrokerCore } from "../core/BrokerCore.ts"
 import * as Encodable from "../protocol/Encodable.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { EventHub } from "./EventHub.ts"
-import type { HookRunner, Outcome } from "./HookRunner.ts"
+import { type HookRunner, NO_DECISION, type Outcome } from "./HookRunner.ts"
 import * as Hooks from "./Hooks.ts"
-
-/** "Action impossible in control's present state": a question without an answer. */
-const NO_DECISION = 211
 
 /** Questions put in one turn when hooks answer at once; after so many, everything else has its turn. */
 const AT_ONCE_MAX = 256
