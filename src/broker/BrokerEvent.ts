@@ -3,6 +3,7 @@
  */
 import type { ConnectionId } from "../core/ConnectionId.ts"
 import * as CoreEvent from "../core/CoreEvent.ts"
+import type { StorageState } from "../core/Journal.ts"
 import type { Protocol } from "../transport/Listener.ts"
 import type * as Snapshot from "./Snapshot.ts"
 
@@ -60,7 +61,7 @@ export interface ConnectionRefused {
 /** The store stopped, or began again, to keep what it is given. */
 export interface StorageChanged {
   readonly _tag: "StorageChanged"
-  readonly state: "ok" | "full" | "failed"
+  readonly state: StorageState
   readonly description: string
 }
 

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { BrokerCore } from "../core/BrokerCore.ts"
-import type { Batch } from "../core/Journal.ts"
+import type { Batch, StorageState } from "../core/Journal.ts"
 import { type BrokerStorage, StorageError } from "../storage/BrokerStorage.ts"
 import type { EventHub } from "./EventHub.ts"
 
@@ -50,7 +50,7 @@ export class JournalDriver {
   private changesSeen = 0
   private watchingRoom: Fiber.Fiber<void> | undefined = undefined
   private stopped = false
-  private state: "ok" | "full" | "failed" = "ok"
+  private state: StorageState = "ok"
   /** Whether the last attempt to commit has failed. */
   private failing = false
   private readonly waiters = new Set<Waiter>()
@@ -219,7 +219,7 @@ export class JournalDriver {
     if (state !== this.state) this.change(state, error instanceof Error ? error.message : String(error), Date.now())
   }
 
-  private change(state: "ok" | "full" | "failed", description: string, now: number): void {
+  private change(state: StorageState, description: string, now: number): void {
     this.state = state
     this.core.storageState(state, now)
     this.hub.publish({ _tag: "StorageChanged", state, description })
