@@ -167,7 +167,7 @@ export class BrokerCore {
 
   /** Bytes from a client, in any chunking. They belong to the core from now on. */
   receive(connection: ServerConnection, bytes: Uint8Array, now: number): void {
-    if (connection.phase === "ending" || connection.phase === "closed") return
+    if (connection.hasEnded) return
     const { core } = this
     connection.receivedAt = now
     core.stats.bytesReceived += bytes.length

@@ -23,7 +23,7 @@ export const end = (
   now: number,
   statusCode = 0
 ): void => {
-  if (connection.phase === "ending" || connection.phase === "closed") return
+  if (connection.hasEnded) return
   // No DISCONNECT before CONNACK [MQTT-3.14.0-1].
   if (connection.phase === "connected" && connection.version === 5) {
     const reasonString = connection.problemInformation && description !== "" ? description : undefined
@@ -36,7 +36,7 @@ export const end = (
 
 /** The client broke a rule: the reason code for that, then the close [MQTT-4.13.1-1]. */
 export const fail = (core: CoreState, connection: ServerConnection, error: ProtocolError, now: number): void => {
-  if (connection.phase === "ending" || connection.phase === "closed") return
+  if (connection.hasEnded) return
   core.stats.protocolErrors++
   if (core.events.wants.ProtocolFailure) {
     core.events.push({
@@ -99,7 +99,7 @@ export const close = (
   now: number,
   reason: { readonly statusCode: number; readonly description: string }
 ): void => {
-  if (connection.phase === "ending" || connection.phase === "closed") return
+  if (connection.hasEnded) return
   connection.phase = "ending"
   core.closes.push({ connection, drain: true })
   detach(core, connection, withWill, now)
@@ -108,7 +108,7 @@ export const close = (
 
 /** A reader that accepts nothing would not take a DISCONNECT either: the transport is closed at once. */
 export const abandon = (core: CoreState, connection: ServerConnection, description: string, now: number): void => {
-  if (connection.phase === "ending" || connection.phase === "closed") return
+  if (connection.hasEnded) return
   connection.phase = "ending"
   core.closes.push({ connection, drain: false })
   detach(core, connection, true, now)

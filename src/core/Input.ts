@@ -22,7 +22,7 @@ import * as Workload from "./Workload.ts"
 
 /** Handles every packet that is complete, in order, until the connection must wait or ends. */
 export const proceed = (core: CoreState, connection: ServerConnection, now: number): void => {
-  if (connection.phase === "ending" || connection.phase === "closed") return
+  if (connection.hasEnded) return
   const before = core.journal.sequence
   core.current = connection
   try {
@@ -57,7 +57,7 @@ const handleAll = (core: CoreState, connection: ServerConnection, now: number): 
 }
 
 const defer = (core: CoreState, connection: ServerConnection): void => {
-  if (connection.phase === "ending" || connection.phase === "closed") return
+  if (connection.hasEnded) return
   core.deferred.add(connection)
   core.pause(connection, PAUSED_BY_WORK)
 }
@@ -122,7 +122,7 @@ const handleUnconnected = (
   packet: Packet | DecodedPublish,
   now: number
 ): void => {
-  if (connection.phase === "ending" || connection.phase === "closed") return
+  if (connection.hasEnded) return
   // During an authentication a client may also give up [MQTT-3.1.2-30].
   if (packet._tag === "Disconnect" && connection.phase === "connecting") {
     Disconnection.byClient(core, connection, packet, now)

@@ -122,5 +122,5 @@ export const waitForStore = (core: CoreState, connection: ServerConnection): voi
 /** The connection made the journal longer without waiting for it (a retained QoS 0, an answer): the bound holds too. */
 export const waitForRoom = (core: CoreState, connection: ServerConnection): void => {
   if (core.journal.bytes <= core.config.journalBytesMax) return
-  if (connection.phase !== "ending" && connection.phase !== "closed") waitForStore(core, connection)
+  if (!connection.hasEnded) waitForStore(core, connection)
 }

@@ -160,6 +160,11 @@ export class ServerConnection {
     this.acceptedAt = now
   }
 
+  /** A close was asked for, or the transport is gone: what still comes in is ignored, and nothing ends it again. */
+  get hasEnded(): boolean {
+    return this.phase === "ending" || this.phase === "closed"
+  }
+
   /** Made on first use: without a journal nothing ever waits. */
   get gate(): Gate {
     this.openGate ??= new Gate()

@@ -28,7 +28,7 @@ export const watch = (core: CoreState, connection: ServerConnection, now: number
 /** Its socket has bytes that it does not accept: the drain timeout runs. */
 export const watchDrain = (core: CoreState, connection: ServerConnection, now: number): void => {
   if (connection.checkAt <= now + core.config.drainTimeoutSeconds * 1_000 + DRAIN_SLACK_MILLIS) return
-  if (connection.phase === "ending" || connection.phase === "closed") return
+  if (connection.hasEnded) return
   watch(core, connection, now)
 }
 
@@ -45,7 +45,7 @@ export const tick = (core: CoreState, now: number): void => {
 }
 
 const check = (core: CoreState, connection: ServerConnection, now: number): void => {
-  if (connection.phase === "ending" || connection.phase === "closed") return
+  if (connection.hasEnded) return
   const { config } = core
   SlowConsumer.stopWaiting(core, connection, now)
   if (isOverdue(now, connectDeadline(core, connection))) {
