@@ -144,6 +144,8 @@ export class SqliteDatabase {
   /** Whether there is room for more than deletes. */
   hasRoom(): boolean {
     if (!this.full) return true
+    // The reserve would be taken beside a file that is another's.
+    if (!this.isInPlace) return false
     this.checkpoint("TRUNCATE")
     const { fileBytesMax } = this.options
     if (fileBytesMax > 0 && this.usedBytes() > fileBytesMax - this.reserveOfLimit / 2) return false

@@ -4,11 +4,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs"
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
+import type { StoreOperation } from "../../src/core/StoreOperation.ts"
+import * as SqliteBatch from "../../src/storage/SqliteBatch.ts"
+import { SqliteCatalog } from "../../src/storage/SqliteCatalog.ts"
 import { SqliteDatabase } from "../../src/storage/SqliteDatabase.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
-import { retained, session } from "../../src/storage/StorageContract.ts"
+import { message, retained, session } from "../../src/storage/StorageContract.ts"
 import { directory } from "./Directory.ts"
 
 const opened = Effect.fnUntraced(function* () {
@@ -75,22 +78,43 @@ describe("SqliteStorage", () => {
   )
 })
 
+/** A database of its own in a directory. */
+const openedIn = (path: string, fileBytesMax = 0) =>
+  Effect.acquireRelease(
+    Effect.sync(
+      () => new SqliteDatabase({ file: join(path, "store.db"), durability: "none", fileBytesMax, logBytesMax: 1e6 })
+    ),
+    (database) => Effect.sync(() => database.close())
+  )
+
 describe("SqliteDatabase", () => {
   it.live("goes on when it is to note that it lives where its directory was removed, and made again", () =>
     Effect.gen(function* () {
       const path = yield* directory
-      const database = yield* Effect.acquireRelease(
-        Effect.sync(
-          () =>
-            new SqliteDatabase({ file: join(path, "store.db"), durability: "none", fileBytesMax: 0, logBytesMax: 1e6 })
-        ),
-        (database) => Effect.sync(() => database.close())
-      )
+      const database = yield* openedIn(path)
       rmSync(path, { recursive: true })
       database.beat(Date.now())
       mkdirSync(path)
       database.beat(Date.now())
       assert.deepStrictEqual(readdirSync(path), [])
+    })
+  )
+
+  it.live("that was full takes no room beside another's file in the place of its own", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const database = yield* openedIn(path, 500_000)
+      const large: StoreOperation = {
+        _tag: "PutRetained",
+        message: { ...message(1, "large"), payload: new Uint8Array(600_000), retain: true }
+      }
+      const { batch } = SqliteBatch.encode(new SqliteCatalog(), [large], 1)
+      assert.throws(() => database.commit(batch, 1), /full/)
+      rmSync(path, { recursive: true })
+      mkdirSync(path)
+      writeFileSync(join(path, "store.db"), "another's")
+      assert.isFalse(database.hasRoom())
+      assert.deepStrictEqual(readdirSync(path), ["store.db"])
     })
   )
 })
