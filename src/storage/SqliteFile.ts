@@ -118,15 +118,6 @@ const create = (file: string): void => {
   closeSync(openSync(file, "a", 0o600)) // SQLite gives the files beside it the same mode
 }
 
-/** Takes the rights that others than the owner have on the files. Returns which; throws where that is forbidden. */
-export const makePrivate = (file: string): ReadonlyArray<string> => {
-  const open = ["", "-wal", "-shm"]
-    .map((suffix) => `${file}${suffix}`)
-    .filter((path) => ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0)
-  for (const path of open) chmodSync(path, 0o600)
-  return open
-}
-
 /** Waits until a file, or what a directory lists, survives the loss of power. */
 export const sync = (path: string): void => {
   const descriptor = openSync(path, "r")
@@ -170,6 +161,38 @@ export const failureOf = (file: string, error: unknown): SqliteFailure => {
   return isSaidBySqlite && failure.kind === "foreign" && isOurs(file)
     ? new SqliteFailure("corrupt", failure.message)
     : failure
+}
+
+/**
+ * Takes the rights that others than the owner have on the files, unless they are another program's. Returns which;
+ * throws where that is forbidden.
+ */
+export const makePrivate = (file: string): ReadonlyArray<string> => {
+  const paths = ["", "-wal", "-shm"].map((suffix) => `${file}${suffix}`)
+  const open = paths.filter((path) => ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0)
+  if (open.length === 0 || !isOursOrNew(file)) return []
+  // Having looked into the file may have made those beside it.
+  for (const path of paths) if (existsSync(path)) chmodSync(path, 0o600)
+  return open
+}
+
+/** Whether it is known to be a store, be it damaged, or to have nothing in it yet. */
+const isOursOrNew = (file: string): boolean => {
+  let database: DatabaseSync | undefined
+  try {
+    checkNotGone(file)
+    if (sizeOf(file) === 0) return true
+    if (!statSync(file).isFile()) return false
+    checkHeader(file)
+    database = new DatabaseSync(file, { readOnly: true })
+    SqliteSchema.isNew(database)
+    return true
+  } catch (error) {
+    const { kind } = failureOf(file, error)
+    return kind === "newer" || (kind === "corrupt" && isOurs(file))
+  } finally {
+    database?.close()
+  }
 }
 
 const configure = (database: DatabaseSync, { durability, fileBytesMax }: FileOptions): void => {

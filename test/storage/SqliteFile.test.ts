@@ -69,6 +69,8 @@ interface Case {
   /** What it says. */
   readonly words: RegExp
   readonly spoil: (file: string) => void
+  /** Only what is beside the file is another's. */
+  readonly isStore?: true
 }
 
 const cases: ReadonlyArray<Case> = [
@@ -173,7 +175,8 @@ const cases: ReadonlyArray<Case> = [
     spoil: (file) => {
       rmSync(`${file}-lock`)
       mkdirSync(`${file}-lock`)
-    }
+    },
+    isStore: true
   },
   {
     title: "a file whose lock is damaged",
@@ -188,7 +191,8 @@ const cases: ReadonlyArray<Case> = [
     spoil: (file) => {
       rmSync(`${file}-reserve`)
       mkdirSync(`${file}-reserve`)
-    }
+    },
+    isStore: true
   },
   {
     title: "the rest of a database that is gone",
@@ -202,11 +206,14 @@ const cases: ReadonlyArray<Case> = [
 ]
 
 describe("SqliteStorage does not start on", () => {
-  for (const { spoil, tag, title, words } of cases) {
+  for (const { isStore = false, spoil, tag, title, words } of cases) {
     it.live(title, () =>
       Effect.gen(function* () {
         const file = yield* filled(yield* directory)
         spoil(file)
+        // Who may read another's file is not for the broker to say.
+        const isAnothers = tag === "StorageForeign" && !isStore
+        if (isAnothers) chmodSync(file, 0o755)
         const read = () => (statSync(file).isDirectory() ? "a directory" : readFileSync(file, "latin1"))
         const before = tag === "StorageCorrupt" ? "" : read()
         const reason = yield* reasonOf(file)
@@ -214,6 +221,7 @@ describe("SqliteStorage does not start on", () => {
         assert.match(reason.message, words)
         assert.include(reason.message, file)
         if (tag !== "StorageCorrupt") assert.strictEqual(read(), before)
+        if (isAnothers) assert.strictEqual(statSync(file).mode & 0o777, 0o755)
       })
     )
   }
