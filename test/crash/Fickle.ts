@@ -2,12 +2,11 @@
  * A client that subscribes and unsubscribes: once an UNSUBACK is there, nothing that is published from then on comes.
  */
 import type { Packet } from "../../src/protocol/Packet.ts"
-import { Connection, SHUTTING_DOWN } from "./Connection.ts"
+import { Client } from "./Client.ts"
 import * as Payload from "./Payload.ts"
-import { ack, type Publisher } from "./Publisher.ts"
+import type { Publisher } from "./Publisher.ts"
 
-export class Fickle {
-  readonly clientId = "fickle"
+export class Fickle extends Client {
   readonly complaints: Array<string> = []
   /** How often it was told that it is not subscribed any more. */
   unsubscribed = 0
@@ -16,32 +15,24 @@ export class Fickle {
   /** The last numbers that may come, by topic; undefined: it is subscribed, or does not know. */
   private last: ReadonlyMap<string, number> | undefined = undefined
   private connections = 0
-  private connection: Connection | undefined = undefined
 
   constructor(publisher: Publisher) {
+    super("fickle", 4)
     this.publisher = publisher
     this.filter = `t/${publisher.clientId}/#`
   }
 
-  connect(port: number): void {
-    this.connection?.end()
-    this.connection = new Connection(port, this.clientId, 4, (packet) => this.receive(packet))
+  protected accepted(): void {
+    // Every other time it only listens, if it knows what may come.
+    if (++this.connections % 2 === 0 && this.last !== undefined) return
+    this.last = undefined
+    this.subscribe(1, [this.filter])
   }
 
-  disconnect(): void {
-    this.connection?.end()
-  }
-
-  private receive(packet: Packet): void {
+  protected handle(packet: Packet): void {
     switch (packet._tag) {
-      case "ConnAck":
-        // Every other time it only listens, if it knows what may come.
-        if (++this.connections % 2 === 0 && this.last !== undefined) return
-        this.last = undefined
-        this.subscribe()
-        return
       case "SubAck":
-        this.connection?.send({ _tag: "Unsubscribe", packetId: 2, filters: [this.filter], properties: undefined })
+        this.send({ _tag: "Unsubscribe", packetId: 2, filters: [this.filter], properties: undefined })
         return
       case "UnsubAck":
         this.unsubscribed++
@@ -49,20 +40,11 @@ export class Fickle {
         return
       case "Publish":
         this.note(packet.topic, Payload.numberIn(packet.payload))
-        if (packet.packetId !== undefined) this.connection?.send(ack("PubAck", packet.packetId))
+        if (packet.packetId !== undefined) this.acknowledge("PubAck", packet.packetId)
         return
-      case "Disconnect":
-        if (packet.reasonCode === SHUTTING_DOWN) return
-        throw new Error(`${this.clientId} was disconnected: ${packet.reasonCode}`)
       default:
-        throw new Error(`${this.clientId} did not expect ${packet._tag}`)
+        throw this.unexpected(packet)
     }
-  }
-
-  private subscribe(): void {
-    const { filter } = this
-    const subscription = { filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const
-    this.connection?.send({ _tag: "Subscribe", packetId: 1, subscriptions: [subscription], properties: undefined })
   }
 
   private note(topic: string, number: number): void {

@@ -3,7 +3,7 @@
  * granted: what is unacknowledged when the connection ends is sent again on the next, in order.
  */
 import type { Packet } from "../../src/protocol/Packet.ts"
-import { Connection, SHUTTING_DOWN } from "./Connection.ts"
+import { Client } from "./Client.ts"
 import * as Payload from "./Payload.ts"
 
 const WINDOW = 20
@@ -20,8 +20,7 @@ interface Underway {
   released: boolean
 }
 
-export class Publisher {
-  readonly clientId: string
+export class Publisher extends Client {
   /** The highest acknowledged number of each topic, and how many. Acknowledgements come in order. */
   readonly acknowledged = new Map<string, Array<number>>()
   /** Topics whose retained message it has taken back for good, acknowledged. */
@@ -30,11 +29,6 @@ export class Publisher {
   readonly numbers = new Map<string, number>()
   /** How many more it may publish. */
   budget = 0
-  /** How often the broker would not have it: a store without room takes no session. */
-  refused = 0
-  private connection: Connection | undefined = undefined
-  /** The broker has acknowledged its session: from now on it must be there. */
-  private established = false
   /** The broker has accepted this connection, and what was underway has been sent again: only then come new ones. */
   private resumed = false
   private readonly underway = new Map<number, Underway>()
@@ -42,30 +36,21 @@ export class Publisher {
   private turn = 0
 
   constructor(clientId: string) {
-    this.clientId = clientId
+    super(clientId, 4)
   }
 
   get idle(): boolean {
     return this.underway.size === 0 && this.budget === 0
   }
 
-  get connected(): boolean {
-    return this.connection?.open === true
-  }
-
-  connect(port: number): void {
-    this.connection?.end()
+  override connect(port: number): void {
     this.resumed = false
-    this.connection = new Connection(port, this.clientId, 4, (packet) => this.receive(packet))
-  }
-
-  disconnect(): void {
-    this.connection?.end()
+    super.connect(port)
   }
 
   /** Publishes as far as its window and its budget go. */
   pump(): void {
-    while (this.connection?.open === true && this.resumed && this.underway.size < WINDOW && this.budget > 0) {
+    while (this.connected && this.resumed && this.underway.size < WINDOW && this.budget > 0) {
       this.budget--
       this.publish()
     }
@@ -88,7 +73,7 @@ export class Publisher {
     this.begin(topic, 1, true, false)
     const payload = new Uint8Array(0)
     const dup = false
-    this.connection?.send({ _tag: "Publish", topic, payload, qos: 0, retain: true, dup, properties: undefined })
+    this.send({ _tag: "Publish", topic, payload, qos: 0, retain: true, dup, properties: undefined })
     this.begin(topic, this.lastPacketId % 2 === 0 ? 1 : 2, true, true)
   }
 
@@ -99,28 +84,23 @@ export class Publisher {
     while (this.underway.has(this.lastPacketId))
     const message = { packetId: this.lastPacketId, topic, qos, number, retain, clears, released: false }
     this.underway.set(message.packetId, message)
-    this.send(message, false)
+    this.transmit(message, false)
   }
 
-  private send({ clears, number, packetId, qos, released, retain, topic }: Underway, dup: boolean): void {
+  private transmit({ clears, number, packetId, qos, released, retain, topic }: Underway, dup: boolean): void {
     const payload = clears ? new Uint8Array(0) : Payload.of(number)
-    if (released) this.connection?.send(ack("PubRel", packetId))
-    else this.connection?.send({ _tag: "Publish", topic, payload, qos, retain, dup, packetId, properties: undefined })
+    if (released) this.acknowledge("PubRel", packetId)
+    else this.send({ _tag: "Publish", topic, payload, qos, retain, dup, packetId, properties: undefined })
   }
 
-  private receive(packet: Packet): void {
+  protected accepted(): void {
+    for (const message of this.underway.values()) this.transmit(message, true)
+    this.resumed = true
+    this.pump()
+  }
+
+  protected handle(packet: Packet): void {
     switch (packet._tag) {
-      case "ConnAck":
-        if (packet.reasonCode !== 0) {
-          this.refused++
-          this.connection?.end()
-          return
-        }
-        if (this.established && !packet.sessionPresent) throw new Error(`The session of ${this.clientId} is lost.`)
-        this.established = true
-        for (const message of this.underway.values()) this.send(message, true)
-        this.resumed = true
-        break
       case "PubAck":
       case "PubComp":
         this.finish(packet.packetId)
@@ -128,14 +108,11 @@ export class Publisher {
       case "PubRec": {
         const message = this.underway.get(packet.packetId)
         if (message !== undefined) message.released = true
-        this.connection?.send(ack("PubRel", packet.packetId))
+        this.acknowledge("PubRel", packet.packetId)
         break
       }
-      case "Disconnect":
-        if (packet.reasonCode === SHUTTING_DOWN) return
-        throw new Error(`${this.clientId} was disconnected: ${packet.reasonCode}`)
       default:
-        throw new Error(`${this.clientId} did not expect ${packet._tag}`)
+        throw this.unexpected(packet)
     }
     this.pump()
   }
@@ -153,10 +130,3 @@ export class Publisher {
     else numbers.push(message.number)
   }
 }
-
-export const ack = (_tag: "PubAck" | "PubRec" | "PubRel" | "PubComp", packetId: number): Packet => ({
-  _tag,
-  packetId,
-  reasonCode: 0,
-  properties: undefined
-})
