@@ -1,16 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Session, type Subscription } from "../../src/core/Session.ts"
+import { Session } from "../../src/core/Session.ts"
 import { random } from "./Random.ts"
 import * as NaiveTopic from "../protocol/NaiveTopic.ts"
-
-const subscription = (filter: string): Subscription => ({
-  filter,
-  qos: 1,
-  noLocal: false,
-  retainAsPublished: false,
-  retainHandling: 0,
-  subscriptionIdentifier: 0
-})
+import { subscription } from "./support/Subscription.ts"
 
 describe("the topics that a session's subscriptions cover", () => {
   it("are those that one of them matches, whatever comes and goes", () => {

@@ -3,18 +3,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { merge, Router } from "../../src/core/Router.ts"
-import { Session, type Subscription } from "../../src/core/Session.ts"
+import { Session } from "../../src/core/Session.ts"
 import * as Topic from "../../src/protocol/Topic.ts"
-
-const subscription = (filter: string, options: Partial<Subscription> = {}): Subscription => ({
-  filter,
-  qos: 1,
-  noLocal: false,
-  retainAsPublished: false,
-  retainHandling: 0,
-  subscriptionIdentifier: 0,
-  ...options
-})
+import { subscription } from "./support/Subscription.ts"
 
 /** The same numbers for the same seed, below a bound. */
 const generator = (seed: number) => {

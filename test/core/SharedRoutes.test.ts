@@ -7,6 +7,7 @@ import { Session } from "../../src/core/Session.ts"
 import { CoreHarness } from "./CoreHarness.ts"
 import { only, subscriber } from "./support/Clients.ts"
 import { payloads, source } from "./support/Sharing.ts"
+import { subscription } from "./support/Subscription.ts"
 
 describe("a shared subscription and the route of a topic", () => {
   const filters = ["$share/g/t/x", "$share/g/t/+", "$share/g/+/x", "$share/g/#"]
@@ -40,27 +41,19 @@ describe("a shared subscription and the route of a topic", () => {
       const router = new Router()
       const sessions = ["a", "b", "c"].map((clientId) => new Session(clientId))
       const [a, b, c] = sessions as [Session, Session, Session]
-      const subscription = {
-        filter,
-        qos: 1,
-        noLocal: false,
-        retainAsPublished: false,
-        retainHandling: 0,
-        subscriptionIdentifier: 0
-      } as const
       const cached = () => {
         router.route("t/x")
         return router.route("t/x")
       }
       const before = cached()
-      router.subscribe(a, subscription)
+      router.subscribe(a, subscription(filter))
       assert.isFalse(before.current)
       const during = cached()
       assert.strictEqual(during.groups[0]?.size, 1)
-      router.subscribe(b, subscription)
-      router.subscribe(b, { ...subscription, qos: 0 })
+      router.subscribe(b, subscription(filter))
+      router.subscribe(b, subscription(filter, { qos: 0 }))
       router.unsubscribe(a, filter)
-      router.subscribe(c, subscription)
+      router.subscribe(c, subscription(filter))
       router.unsubscribe(c, filter)
       router.unsubscribe(c, filter)
       assert.isTrue(during.current)
