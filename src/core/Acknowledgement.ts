@@ -47,16 +47,7 @@ export const pubRec = (
   const next = outgoing === undefined ? undefined : outgoingAfter.pubRec[outgoing.state]
   if (outgoing === undefined || next === undefined) {
     // [MQTT-4.3.3-7] does not say what to do; the client must be able to finish its half.
-    Output.acknowledge(
-      core,
-      connection,
-      AckType.PUBREL,
-      packet.packetId,
-      ReasonCode.PacketIdentifierNotFound,
-      0,
-      undefined,
-      now
-    )
+    Output.acknowledge(core, connection, AckType.PUBREL, packet.packetId, ReasonCode.PacketIdentifierNotFound)
     return
   }
   const repeated = outgoing.state === next
@@ -66,7 +57,7 @@ export const pubRec = (
   const sequence = repeated ? 0 : SessionJournal.setOutgoing(core, session, outgoing)
   if (sequence === 0 && !connection.gated && !core.events.messages) {
     outgoing.state = outgoingAfter.pubRel[next]!
-    Output.acknowledge(core, connection, AckType.PUBREL, packet.packetId, 0, 0, undefined, now)
+    Output.acknowledge(core, connection, AckType.PUBREL, packet.packetId)
     return
   }
   const released = (): void => {
@@ -74,7 +65,7 @@ export const pubRec = (
     if (!core.events.messages) return
     MessageEvents.outgoingStatus(core, connection, outgoing, outgoing.state, session.hasResent(outgoing))
   }
-  Output.acknowledge(core, connection, AckType.PUBREL, packet.packetId, 0, sequence, released, now)
+  Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBREL, packet.packetId, 0, released)
 }
 
 export const pubComp = (

@@ -378,6 +378,6 @@ const start = (
 export const redeliver = (core: CoreState, connection: ServerConnection, now: number): void => {
   const { session } = connection
   if (session === undefined) return
-  if (session.inflight.size > 0) Delivery.resend(core, session, connection, now)
+  if (session.inflight.size > 0) Delivery.resend(core, session, connection)
   Delivery.pump(core, session, now)
 }

@@ -353,13 +353,13 @@ export const pageRead = (
  * The PUBLISHes are left to `pump`: this connection may have a lower Receive Maximum than the one they were first
  * sent on [MQTT-3.3.4-9].
  */
-export const resend = (core: CoreState, session: Session, connection: ServerConnection, now: number): void => {
+export const resend = (core: CoreState, session: Session, connection: ServerConnection): void => {
   const unsent = new Set<Outgoing>()
   for (const next of session.inflight.inOrder()) {
     if (next.state === 2 || next.state === 3) unsent.add(next)
     else {
       next.state = outgoingAfter.pubRel[next.state] ?? next.state
-      Output.acknowledge(core, connection, AckType.PUBREL, next.packetId, 0, 0, undefined, now)
+      Output.acknowledge(core, connection, AckType.PUBREL, next.packetId)
       if (core.events.messages) {
         MessageEvents.outgoingStatus(core, connection, next, next.state, session.hasResent(next))
       }

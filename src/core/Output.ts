@@ -58,21 +58,30 @@ export const sendWhenDurable = (
   waitForStore(core, connection)
 }
 
-/**
- * PUBACK, PUBREC, PUBREL or PUBCOMP. Without a journal, and at reason code 0, this is four bytes into the outbox.
- */
+/** PUBACK, PUBREC, PUBREL or PUBCOMP that promises nothing new: now, unless earlier ones wait. */
 export const acknowledge = (
   core: CoreState,
   connection: ServerConnection,
   type: AckType.AckType,
   packetId: number,
-  reasonCode: number,
+  reasonCode = 0
+): void => acknowledgeWhenDurable(core, connection, 0, type, packetId, reasonCode)
+
+/**
+ * The same when everything up to `sequence` is durable, behind earlier ones that wait. Without a journal, and at reason
+ * code 0, this is four bytes into the outbox.
+ */
+export const acknowledgeWhenDurable = (
+  core: CoreState,
+  connection: ServerConnection,
   sequence: number,
-  released: ((now: number) => void) | undefined,
-  now: number
+  type: AckType.AckType,
+  packetId: number,
+  reasonCode: number,
+  released?: () => void
 ): void => {
   if (!isHeld(core, connection, sequence)) {
-    released?.(now)
+    released?.()
     writeAck(core, connection, type, packetId, reasonCode)
     return
   }

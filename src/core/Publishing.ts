@@ -39,7 +39,7 @@ export const publish = (
     return
   }
   if (packet.qos > 0) {
-    if (packet.qos === 2 && repeatPubRec(core, connection, session, packet, now)) return
+    if (packet.qos === 2 && repeatPubRec(core, connection, session, packet)) return
     // Before 5.0 a client is told no maximum: QoS 1 that waits for the store is bounded by `journalBytesMax` instead.
     const waiting = connection.version === 5 ? connection.unacknowledged : 0
     if (session.incomingSize + waiting >= core.config.receiveMaximum) {
@@ -81,7 +81,7 @@ const accept = (
     Routing.routeAlong(core, message, routeOf(core, connection, message.topic), now)
     if (core.events.messages) MessageEvents.received(core, connection, subjectOf(message, 0))
   } else if (packet.qos === 1) acceptQos1(core, connection, message, packet.packetId ?? 0, packet.dup, now)
-  else acceptQos2(core, connection, session, message, packet.packetId ?? 0, packet.dup, now)
+  else acceptQos2(core, connection, session, message, packet.packetId ?? 0, packet.dup)
 }
 
 const acceptQos1 = (
@@ -97,7 +97,7 @@ const acceptQos1 = (
   const reasonCode = Routing.routeAlong(core, message, routeOf(core, connection, message.topic), now)
   const sequence = promisedSequence(core, message, before)
   if (!core.events.messages) {
-    Output.acknowledge(core, connection, AckType.PUBACK, packetId, reasonCode, sequence, undefined, now)
+    Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBACK, packetId, reasonCode)
     return
   }
   const subject = subjectOf(message, packetId)
@@ -105,7 +105,7 @@ const acceptQos1 = (
     MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubAck[6]!, dup)
     MessageEvents.received(core, connection, subject)
   }
-  Output.acknowledge(core, connection, AckType.PUBACK, packetId, reasonCode, sequence, released, now)
+  Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBACK, packetId, reasonCode, released)
 }
 
 const acceptQos2 = (
@@ -114,15 +114,14 @@ const acceptQos2 = (
   session: Session,
   message: Message,
   packetId: number,
-  dup: boolean,
-  now: number
+  dup: boolean
 ): void => {
   const kept = message.keep(core.slab)
   const sequence = SessionJournal.putIncoming(core, session, packetId, kept, 7)
   const incoming = new IncomingMessage(packetId, kept, sequence, dup)
   session.incoming.set(packetId, incoming)
   if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(kept, packetId), 7, dup)
-  sendPubRec(core, connection, incoming, now)
+  sendPubRec(core, connection, incoming)
 }
 
 /** A duplicate before PUBREL is answered with PUBREC every time [MQTT-4.3.3-10]; the first copy is the message. */
@@ -130,21 +129,20 @@ const repeatPubRec = (
   core: CoreState,
   connection: ServerConnection,
   session: Session,
-  packet: DecodedPublish,
-  now: number
+  packet: DecodedPublish
 ): boolean => {
   const incoming = session.incomingSize === 0 ? undefined : session.incoming.get(packet.packetId ?? 0)
   if (incoming === undefined) return false
   incoming.state = incomingAfter.publish[incoming.state] ?? incoming.state
   incoming.dup ||= packet.dup
-  sendPubRec(core, connection, incoming, now)
+  sendPubRec(core, connection, incoming)
   return true
 }
 
-const sendPubRec = (core: CoreState, connection: ServerConnection, incoming: IncomingMessage, now: number): void => {
+const sendPubRec = (core: CoreState, connection: ServerConnection, incoming: IncomingMessage): void => {
   if (!core.events.messages && incoming.sequence <= core.journal.durable && !connection.gated) {
     incoming.state = incomingAfter.pubRec[incoming.state] ?? incoming.state
-    Output.acknowledge(core, connection, AckType.PUBREC, incoming.packetId, 0, 0, undefined, now)
+    Output.acknowledge(core, connection, AckType.PUBREC, incoming.packetId)
     return
   }
   const released = (): void => {
@@ -155,7 +153,7 @@ const sendPubRec = (core: CoreState, connection: ServerConnection, incoming: Inc
       MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), incoming.state, dup)
     }
   }
-  Output.acknowledge(core, connection, AckType.PUBREC, incoming.packetId, 0, incoming.sequence, released, now)
+  Output.acknowledgeWhenDurable(core, connection, incoming.sequence, AckType.PUBREC, incoming.packetId, 0, released)
 }
 
 /** The client gives the message over: release and routing are one atomic batch of the journal. */
@@ -170,20 +168,11 @@ export const pubRel = (
   const incoming = session.incomingSize === 0 ? undefined : session.incoming.get(packetId)
   if (incoming === undefined) {
     // The exchange was finished before: the client must be able to finish its half [MQTT-4.3.3-11].
-    Output.acknowledge(
-      core,
-      connection,
-      AckType.PUBCOMP,
-      packetId,
-      ReasonCode.PacketIdentifierNotFound,
-      0,
-      undefined,
-      now
-    )
+    Output.acknowledge(core, connection, AckType.PUBCOMP, packetId, ReasonCode.PacketIdentifierNotFound)
     return
   }
   if (incoming.state === 9) {
-    Output.acknowledge(core, connection, AckType.PUBCOMP, packetId, 0, core.journal.sequence, undefined, now)
+    Output.acknowledgeWhenDurable(core, connection, core.journal.sequence, AckType.PUBCOMP, packetId, 0)
     return
   }
   if (!core.installed.publish) {
@@ -223,7 +212,7 @@ const release = (
   const sequence = promisedSequence(core, incoming.message, before)
   if (sequence === 0 && !core.events.messages) {
     session.incoming.delete(packetId)
-    Output.acknowledge(core, connection, AckType.PUBCOMP, packetId, 0, 0, undefined, now)
+    Output.acknowledge(core, connection, AckType.PUBCOMP, packetId)
     return
   }
   // It stays, in state 9, until PUBCOMP may be shown: a repeated PUBREL must not be told "not found" before that.
@@ -235,7 +224,7 @@ const release = (
       if (permitted) MessageEvents.received(core, connection, subject)
     }
   }
-  Output.acknowledge(core, connection, AckType.PUBCOMP, packetId, 0, sequence, released, now)
+  Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBCOMP, packetId, 0, released)
 }
 
 /**
