@@ -2,7 +2,9 @@
  * The broker as one synchronous object: bytes, answers and time go in; bytes, questions, closes, store operations and
  * events come out.
  *
- * It only forwards to the modules that own each concept, and never throws on anything a client sends. It knows no
+ * Owns what every call has in common: it never throws on anything a client sends, and what it sets going has come to
+ * rest when it returns (`Continuing.settle`). What it does is forwarded to the module of each concept; only what comes
+ * from this process, not from a client, is checked here: messages, retained messages and subscribers. It knows no
  * socket, clock or store: the shell hands over the time, empties the lists after each call, and reports back.
  */
 import * as ConnectionId from "./ConnectionId.ts"
@@ -11,7 +13,7 @@ import { ProtocolError } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import * as Topic from "../protocol/Topic.ts"
 import type { Answer } from "./Ask.ts"
-import * as Connecting from "./Connecting.ts"
+import * as Continuing from "./Continuing.ts"
 import { type CoreOptions, CoreState } from "./CoreState.ts"
 import * as Defect from "./Defect.ts"
 import * as Delivery from "./Delivery.ts"
@@ -20,15 +22,13 @@ import * as Input from "./Input.ts"
 import type { StorageState } from "./Journal.ts"
 import { Message, type Parts } from "./Message.ts"
 import { Outbox } from "./Outbox.ts"
-import * as Output from "./Output.ts"
 import type { PageRequest } from "./PageRequest.ts"
-import * as Question from "./Question.ts"
 import * as Redelivery from "./Redelivery.ts"
 import * as RetainedDelivery from "./RetainedDelivery.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
 import * as Routing from "./Routing.ts"
 import * as Sending from "./Sending.ts"
-import { type ConnectionInfo, PAUSED_BY_JOURNAL, ServerConnection } from "./ServerConnection.ts"
+import { type ConnectionInfo, ServerConnection } from "./ServerConnection.ts"
 import { Session } from "./Session.ts"
 import * as SessionImage from "./SessionImage.ts"
 import * as Sessions from "./Sessions.ts"
@@ -223,34 +223,13 @@ export class BrokerCore {
 
   /** A hook's decision comes back. */
   answered(askId: number, answer: Answer, now: number): void {
-    const { core } = this
-    const question = core.questions.get(askId)
-    if (question === undefined) return
-    const { connection } = question
-    core.questions.delete(askId)
-    if (connection === undefined) Defect.guard(core, undefined, now, () => question.answered(answer, now))
-    else {
-      connection.askId = 0
-      this.goOn(connection, (later) => question.answered(answer, later), now)
-    }
+    Continuing.answered(this.core, askId, answer, now)
     this.settle(now)
   }
 
   /** Everything up to this sequence is durable. */
   stored(sequence: number, now: number): void {
-    const { core } = this
-    core.journal.stored(sequence)
-    for (const [clientId, removal] of core.removals) {
-      if (removal > core.journal.durable) break
-      core.removals.delete(clientId)
-    }
-    const roomy = core.journal.bytes <= core.config.journalBytesMax
-    for (const connection of core.gated) {
-      Defect.guard(core, connection, now, () => this.release(connection, now))
-      if (!roomy) continue
-      if (!connection.gated) core.gated.delete(connection)
-      core.unpause(connection, PAUSED_BY_JOURNAL, now)
-    }
+    Continuing.stored(this.core, sequence, now)
     this.settle(now)
   }
 
@@ -276,16 +255,7 @@ export class BrokerCore {
   }
 
   storageState(state: StorageState, now: number): void {
-    const { core } = this
-    core.journal.storage = state
-    if (state !== "ok") return
-    for (const connection of [...core.refused]) {
-      const { resume } = connection
-      connection.resume = undefined
-      connection.heldSince = 0
-      core.refused.delete(connection)
-      this.goOn(connection, (later) => resume?.(later), now)
-    }
+    Continuing.storageState(this.core, state, now)
     this.settle(now)
   }
 
@@ -417,43 +387,8 @@ export class BrokerCore {
     this.settle(now)
   }
 
-  /** What a connection waited for has come: what that means to it, then its input. */
-  private goOn(connection: ServerConnection, resume: (now: number) => void, now: number): void {
-    const { core } = this
-    Question.letGo(core, connection, now)
-    core.current = connection
-    Defect.guard(core, connection, now, () => resume(now))
-    core.current = undefined
-    Input.proceed(core, connection, now)
-  }
-
-  /** Shows a connection what has become durable. */
-  private release(connection: ServerConnection, now: number): void {
-    const { core } = this
-    const { durable } = core.journal
-    const wasConnected = connection.phase === "connected"
-    for (const gated of connection.gate.releasePackets(durable)) Output.release(core, connection, gated, now)
-    for (const { outgoing } of connection.gate.releaseDeliveries(durable)) {
-      Delivery.writePublish(core, connection, outgoing, false, now)
-    }
-    if (!wasConnected && connection.phase === "connected") {
-      Question.letGo(core, connection, now)
-      Connecting.redeliver(core, connection, now)
-      Input.proceed(core, connection, now)
-    }
-  }
-
-  /** What a call left to do: publishers whose reader has caught up go on, sessions that overflowed are ended. */
   private settle(now: number): void {
-    const { continuing, overflowing } = this.core
-    while (continuing.length > 0 || overflowing.length > 0) {
-      // Who has waited longest is first, or of many who share a reader some would get several times what others get.
-      for (const publisher of continuing) Input.proceed(this.core, publisher, now) // one may add others
-      continuing.length = 0
-      for (const connection of overflowing.splice(0)) {
-        this.end(connection, ReasonCode.QuotaExceeded, "The queue of this session is full.", now)
-      }
-    }
+    Continuing.settle(this.core, now)
   }
 
   private end(connection: ServerConnection, reasonCode: number, description: string, now: number): void {
