@@ -8,11 +8,12 @@ import type { PubAck, PubComp, PubRec } from "../protocol/Packet.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import * as AckType from "./AckType.ts"
 import type { CoreState } from "./CoreState.ts"
-import * as Delivery from "./Delivery.ts"
+import * as Dropping from "./Dropping.ts"
 import * as MessageEvents from "./MessageEvents.ts"
 import { outgoingAfter } from "./MessageState.ts"
 import type { Outgoing } from "./Outgoing.ts"
 import * as Output from "./Output.ts"
+import * as Redelivery from "./Redelivery.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
@@ -93,10 +94,10 @@ const finish = (
   session.inflight.delete(outgoing.packetId)
   if (connection.unsent !== undefined) connection.unsent.delete(outgoing)
   SessionJournal.removeOutgoing(core, session, outgoing)
-  if (refused) Delivery.drop(core, session.clientId, outgoing.message.topic, outgoing.qos, "refused")
+  if (refused) Dropping.drop(core, session.clientId, outgoing.message.topic, outgoing.qos, "refused")
   else if (core.events.messages) {
     MessageEvents.outgoingStatus(core, connection, outgoing, 10, session.hasResent(outgoing))
     MessageEvents.sent(core, connection, outgoing)
   }
-  if (session.queue.length > 0 || connection.unsent !== undefined) Delivery.pump(core, session, now)
+  if (session.queue.length > 0 || connection.unsent !== undefined) Redelivery.pump(core, session, now)
 }

@@ -16,8 +16,8 @@ import type { Answer } from "./Ask.ts"
 import * as Continuing from "./Continuing.ts"
 import { type CoreOptions, CoreState } from "./CoreState.ts"
 import * as Defect from "./Defect.ts"
-import * as Delivery from "./Delivery.ts"
 import * as Disconnection from "./Disconnection.ts"
+import * as Dropping from "./Dropping.ts"
 import * as Input from "./Input.ts"
 import type { StorageState } from "./Journal.ts"
 import { Message, type Parts } from "./Message.ts"
@@ -190,7 +190,7 @@ export class BrokerCore {
       if (bufferedBytes > 0) Supervision.watchDrain(core, connection, now)
       const { session } = connection
       if (!room || session === undefined) return
-      if (session.queue.length > 0 || connection.unsent !== undefined) Delivery.pump(core, session, now)
+      if (session.queue.length > 0 || connection.unsent !== undefined) Redelivery.pump(core, session, now)
       if (core.retainedWalks.size > 0) core.resumeRetained(session)
     })
     this.settle(now)
@@ -202,7 +202,7 @@ export class BrokerCore {
     if (unhanded !== undefined) unhanded.takeOut(thrown, outbox.handedOver)
     for (const { bytes, topic } of thrown) {
       outbox.handedOver -= bytes
-      Delivery.drop(this.core, clientId, topic, 0, "interrupted")
+      Dropping.drop(this.core, clientId, topic, 0, "interrupted")
     }
   }
 
@@ -248,7 +248,7 @@ export class BrokerCore {
     if (!this.isWanted(request)) return 0
     let lost = 0
     Defect.guard(core, session.connection, now, () => {
-      lost = Delivery.pageRead(core, request, records, now)
+      lost = Redelivery.pageRead(core, request, records, now)
     })
     this.settle(now)
     return lost

@@ -10,7 +10,6 @@ import type { Answer } from "./Ask.ts"
 import * as Authenticating from "./Authenticating.ts"
 import { NEVER_EXPIRES } from "./CoreConfig.ts"
 import type { AskedWill, CoreState } from "./CoreState.ts"
-import * as Delivery from "./Delivery.ts"
 import * as Defect from "./Defect.ts"
 import * as Disconnection from "./Disconnection.ts"
 import { Message } from "./Message.ts"
@@ -18,6 +17,7 @@ import { OutgoingAliases } from "./OutgoingAliases.ts"
 import * as Output from "./Output.ts"
 import * as PublishPermission from "./PublishPermission.ts"
 import * as Question from "./Question.ts"
+import * as Redelivery from "./Redelivery.ts"
 import * as Resuming from "./Resuming.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
@@ -378,6 +378,6 @@ const start = (
 export const redeliver = (core: CoreState, connection: ServerConnection, now: number): void => {
   const { session } = connection
   if (session === undefined) return
-  if (session.inflight.size > 0) Delivery.resend(core, session, connection)
-  Delivery.pump(core, session, now)
+  if (session.inflight.size > 0) Redelivery.resend(core, session, connection)
+  Redelivery.pump(core, session, now)
 }

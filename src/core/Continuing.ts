@@ -9,13 +9,13 @@ import type { Answer } from "./Ask.ts"
 import * as Connecting from "./Connecting.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Defect from "./Defect.ts"
-import * as Delivery from "./Delivery.ts"
 import * as Disconnection from "./Disconnection.ts"
 import * as Input from "./Input.ts"
 import type { StorageState } from "./Journal.ts"
 import * as Output from "./Output.ts"
 import * as Question from "./Question.ts"
 import { PAUSED_BY_JOURNAL, type ServerConnection } from "./ServerConnection.ts"
+import * as Transmission from "./Transmission.ts"
 
 /** A hook has decided. */
 export const answered = (core: CoreState, askId: number, answer: Answer, now: number): void => {
@@ -89,7 +89,7 @@ const release = (core: CoreState, connection: ServerConnection, now: number): vo
   const wasConnected = connection.phase === "connected"
   for (const gated of connection.gate.releasePackets(durable)) Output.release(core, connection, gated, now)
   for (const { outgoing } of connection.gate.releaseDeliveries(durable)) {
-    Delivery.writePublish(core, connection, outgoing, false, now)
+    Transmission.writePublish(core, connection, outgoing, false, now)
   }
   if (!wasConnected && connection.phase === "connected") {
     Question.letGo(core, connection, now)

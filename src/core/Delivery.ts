@@ -1,28 +1,20 @@
 /**
- * From a route to sessions: sent now, queued, or dropped and counted.
+ * From a route to sessions: who gets a message, and whether it is sent now (`Transmission.ts`) or queued
+ * (`Queueing.ts`).
  *
- * Owns the outgoing half of the QoS flows up to the PUBLISH; acknowledgements are `Acknowledgement.ts`.
+ * Owns which member of a shared group it is, and what each receiver's subscriptions make of the message.
  */
 import type { QoS } from "../protocol/Packet.ts"
-import * as AckType from "./AckType.ts"
-import type { MessageDropped } from "./CoreEvent.ts"
 import type { CoreState } from "./CoreState.ts"
+import * as Dropping from "./Dropping.ts"
 import type { Message } from "./Message.ts"
-import * as MessageEvents from "./MessageEvents.ts"
-import { outgoingAfter } from "./MessageState.ts"
 import { Outgoing } from "./Outgoing.ts"
-import * as Output from "./Output.ts"
-import * as Paging from "./Paging.ts"
-import type { PageRequest } from "./PageRequest.ts"
+import * as Queueing from "./Queueing.ts"
 import { merge, type Receiver, type Route } from "./Router.ts"
-import * as Sending from "./Sending.ts"
-import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
-import * as SessionJournal from "./SessionJournal.ts"
 import type { Member, SharedGroup } from "./SharedGroup.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
-import type { PutOutgoing } from "./StoreOperation.ts"
-import * as Workload from "./Workload.ts"
+import * as Transmission from "./Transmission.ts"
 
 /** From this payload on a message to several receivers is kept, so that their outboxes can share it. */
 const SHARED_BYTES = 8 * 1024
@@ -48,7 +40,7 @@ const deliverShared = (core: CoreState, group: SharedGroup, message: Message, no
   const member = group.pick((session) => isReady(core, session, message.qos)) ?? fallback(core, group, message.qos)
   if (member === undefined) {
     // At QoS 0 nobody who is away loses anything that was promised.
-    if (message.qos > 0) drop(core, "", message.topic, message.qos, "offline")
+    if (message.qos > 0) Dropping.drop(core, "", message.topic, message.qos, "offline")
     return
   }
   const { session, subscription } = member
@@ -121,9 +113,9 @@ export const deliver = (
   if (qos === 0) {
     // Behind messages of its own QoS that still wait from before the client came back [MQTT-4.6.0-5].
     if (connection !== undefined && session.queue.atQos0 === 0) {
-      sendQos0(core, connection, message, retain, identifiers, now)
+      Transmission.sendQos0(core, connection, message, retain, identifiers, now)
     } else if (connection !== undefined || (core.config.queueQos0 && session.durable)) {
-      enqueue(
+      Queueing.enqueue(
         core,
         session,
         outgoing(core, session, message.keep(core.slab).own(), 0, retain, identifiers, sharedFilter),
@@ -135,7 +127,7 @@ export const deliver = (
   if (connection === undefined) {
     // A session that ends with its connection has nobody left to deliver to, unless its CONNACK waits for the store.
     if (!session.durable && session.owner === undefined) return
-    enqueue(
+    Queueing.enqueue(
       core,
       session,
       outgoing(core, session, message.keep(core.slab).own(), qos, retain, identifiers, sharedFilter),
@@ -144,9 +136,9 @@ export const deliver = (
     return
   }
   const next = outgoing(core, session, message.keep(core.slab), qos, retain, identifiers, sharedFilter)
-  if (session.queue.length === 0 && mayTransmit(core, session, connection, now)) {
-    transmit(core, session, connection, next, true, now)
-  } else enqueue(core, session, next, now)
+  if (session.queue.length === 0 && Transmission.mayTransmit(core, session, connection, now)) {
+    Transmission.transmit(core, session, connection, next, true, now)
+  } else Queueing.enqueue(core, session, next, now)
 }
 
 const outgoing = (
@@ -161,251 +153,4 @@ const outgoing = (
   const next = new Outgoing(core.nextMessageId(), session.nextOrder(), message, qos, retain, identifiers)
   next.sharedFilter = sharedFilter
   return next
-}
-
-const sendQos0 = (
-  core: CoreState,
-  connection: ServerConnection,
-  message: Message,
-  retain: boolean,
-  identifiers: ReadonlyArray<number> | undefined,
-  now: number
-): void => {
-  if (!SlowConsumer.admits(core, connection, now)) {
-    drop(core, connection.clientId, message.topic, 0, "outbox-full")
-    return
-  }
-  const { version, outbox } = connection
-  // [MQTT-3.1.2-24], [MQTT-3.1.2-25]: too large for this client is dropped for it, and no reason to close.
-  if (
-    connection.sendBytesMax !== Number.POSITIVE_INFINITY &&
-    message.wireBytes(version, 0, identifiers, now) > connection.sendBytesMax
-  ) {
-    drop(core, connection.clientId, message.topic, 0, "too-large")
-    return
-  }
-  if (connection.outgoingAliases === undefined) message.write(outbox, version, 0, retain, false, 0, identifiers, now)
-  else message.writeAliased(outbox, connection.outgoingAliases, 0, retain, false, 0, identifiers, now)
-  if (!outbox.dirty) core.touch(connection)
-  core.stats.messagesSent++
-  if (core.events.messages) {
-    const messageId = core.nextMessageId()
-    MessageEvents.outgoingStatus(core, connection, { messageId, qos: 0, retain, packetId: 0 }, 1, false)
-    Sending.writtenQos0(core, connection, messageId, retain)
-  }
-}
-
-const mayTransmit = (core: CoreState, session: Session, connection: ServerConnection, now: number): boolean =>
-  connection.unsent === undefined &&
-  session.inflight.size < connection.sendMaximum &&
-  (connection.gatedBytes === 0 || connection.gatedBytes + connection.waitingBytes <= core.config.outboxBytesMax) &&
-  SlowConsumer.admits(core, connection, now)
-
-/** Gives a message its packet id and sends it; `isNew` when the store does not know it yet. */
-const transmit = (
-  core: CoreState,
-  session: Session,
-  connection: ServerConnection,
-  next: Outgoing,
-  isNew: boolean,
-  now: number
-): void => {
-  const { message, qos } = next
-  if (qos === 0) {
-    sendQos0(core, connection, message, next.retain, next.subscriptionIdentifiers, now)
-    if (!isNew) SessionJournal.removeOutgoing(core, session, next)
-    return
-  }
-  if (isTooLarge(connection, next, now)) {
-    drop(core, session.clientId, message.topic, qos, "too-large")
-    if (!isNew) SessionJournal.removeOutgoing(core, session, next)
-    return
-  }
-  if (!session.inflight.allocate(next)) return
-  if (isNew && core.events.messages) MessageEvents.waiting(core, session, next)
-  next.state = (qos === 1 ? outgoingAfter.sendQos1 : outgoingAfter.sendQos2)[next.state]!
-  const sequence = isNew
-    ? SessionJournal.putOutgoing(core, session, next)
-    : SessionJournal.setOutgoing(core, session, next)
-  // An outgoing QoS 2 PUBLISH is sent only when its packet id is durable; QoS 1 does not wait.
-  if (
-    qos === 2 &&
-    (sequence > core.journal.durable || connection.gated) &&
-    connection.gate.holdsDelivery(sequence, core.journal.durable)
-  ) {
-    connection.gate.pushDelivery(sequence, next)
-    Output.waitForStore(core, connection)
-    return
-  }
-  writePublish(core, connection, next, false, now)
-}
-
-/** Puts the PUBLISH of an exchange that has its packet id into the outbox. */
-export const writePublish = (
-  core: CoreState,
-  connection: ServerConnection,
-  next: Outgoing,
-  dup: boolean,
-  now: number
-): void => {
-  const { message, qos, retain, packetId, subscriptionIdentifiers } = next
-  const { outbox, outgoingAliases, version } = connection
-  if (outgoingAliases === undefined) {
-    message.write(outbox, version, qos, retain, dup, packetId, subscriptionIdentifiers, now)
-  } else message.writeAliased(outbox, outgoingAliases, qos, retain, dup, packetId, subscriptionIdentifiers, now)
-  core.touch(connection)
-  core.stats.messagesSent++
-  if (core.events.messages) Sending.writtenExchange(core, connection, next, dup)
-}
-
-const enqueue = (core: CoreState, session: Session, next: Outgoing, now: number): void => {
-  const { queue } = session
-  const { queueBytesMax, queueOverflow } = core.config
-  if (!hasRoom(core, session, next)) dropExpired(core, session, now)
-  // A message larger than the whole queue would push out all the others, and then itself.
-  const makesRoom = queueOverflow === "drop-oldest" && next.message.bytes <= queueBytesMax
-  while (!hasRoom(core, session, next)) {
-    const oldest = makesRoom ? queue.dropOldest() : undefined
-    if (oldest === true) {
-      Paging.refill(core, session)
-      continue
-    }
-    if (oldest === undefined) {
-      drop(core, session.clientId, next.message.topic, next.qos, "queue-full")
-      if (queueOverflow === "disconnect" && session.connection !== undefined) {
-        core.overflowing.push(session.connection)
-      }
-      return
-    }
-    SessionJournal.removeOutgoing(core, session, oldest)
-    drop(core, session.clientId, oldest.message.topic, oldest.qos, "queue-full")
-  }
-  queue.push(next)
-  SessionJournal.putOutgoing(core, session, next)
-  Paging.bound(core, session)
-  // At QoS 0 all is told when it is sent.
-  if (core.events.messages && next.qos > 0) MessageEvents.waiting(core, session, next)
-}
-
-const hasRoom = (core: CoreState, { queue }: Session, next: Outgoing): boolean =>
-  queue.length < core.config.queueMessagesMax && queue.bytes + next.message.bytes <= core.config.queueBytesMax
-
-/** What has expired takes nobody else's place [MQTT-3.3.2-5]. */
-const dropExpired = (core: CoreState, session: Session, now: number): void => {
-  for (const expired of session.queue.takeExpired(now)) {
-    SessionJournal.removeOutgoing(core, session, expired)
-    drop(core, session.clientId, expired.message.topic, expired.qos, "expired")
-  }
-}
-
-/** Whether the turn has done enough: the session goes on in the next (`Redelivery.ts`). Or one more is counted. */
-const isDeferred = (core: CoreState, session: Session): boolean => {
-  if (Workload.isDone(core)) {
-    core.pumpsDue.add(session)
-    return true
-  }
-  core.work++
-  return false
-}
-
-/** Sends what is due again, then from the queue, while the window and the outbox have room. */
-export const pump = (core: CoreState, session: Session, now: number): void => {
-  const { connection, queue } = session
-  if (connection === undefined) return
-  if (connection.unsent !== undefined) resendUnsent(core, session, connection, connection.unsent, now)
-  while (queue.head.length > 0 && mayTransmit(core, session, connection, now)) {
-    if (isDeferred(core, session)) break
-    const next = queue.shift()!
-    if (next.message.isExpired(now)) {
-      SessionJournal.removeOutgoing(core, session, next)
-      drop(core, session.clientId, next.message.topic, next.qos, "expired") // [MQTT-3.3.2-5]
-      continue
-    }
-    transmit(core, session, connection, next, false, now)
-  }
-  if (queue.stored !== undefined) Paging.refill(core, session)
-  if (core.retainedWalks.size > 0) core.resumeRetained(session)
-}
-
-/** Waiting messages were read from the store. Returns how many it turns out to have lost. */
-export const pageRead = (
-  core: CoreState,
-  { session, through }: PageRequest,
-  records: ReadonlyArray<PutOutgoing>,
-  now: number
-): number => {
-  for (const { reason, record } of Paging.pageRead(core, session, records, now)) {
-    SessionJournal.removeOrder(core, session, record.order)
-    drop(core, session.clientId, record.message.topic, record.qos, reason)
-  }
-  // With the page the newest may be too much in memory. Before the page may be joined to them: it would go with them,
-  // and come again, and never be sent.
-  Paging.bound(core, session)
-  const lost = Paging.finish(core, session, records.length === 0 ? through : 0)
-  if (session.connection === undefined) Paging.refill(core, session)
-  else pump(core, session, now)
-  return lost
-}
-
-/**
- * After CONNACK of a resumed session: what was underway is sent again with its id, in order [MQTT-4.4.0-1].
- *
- * The PUBLISHes are left to `pump`: this connection may have a lower Receive Maximum than the one they were first
- * sent on [MQTT-3.3.4-9].
- */
-export const resend = (core: CoreState, session: Session, connection: ServerConnection): void => {
-  const unsent = new Set<Outgoing>()
-  for (const next of session.inflight.inOrder()) {
-    if (next.state === 2 || next.state === 3) unsent.add(next)
-    else {
-      next.state = outgoingAfter.pubRel[next.state] ?? next.state
-      Output.acknowledge(core, connection, AckType.PUBREL, next.packetId)
-      if (core.events.messages) {
-        MessageEvents.outgoingStatus(core, connection, next, next.state, session.hasResent(next))
-      }
-    }
-  }
-  connection.unsent = unsent.size === 0 ? undefined : unsent
-}
-
-const resendUnsent = (
-  core: CoreState,
-  session: Session,
-  connection: ServerConnection,
-  unsent: Set<Outgoing>,
-  now: number
-): void => {
-  for (const next of unsent) {
-    const underway = session.inflight.size - unsent.size
-    if (underway >= connection.sendMaximum || !SlowConsumer.admits(core, connection, now)) return
-    if (isDeferred(core, session)) return
-    unsent.delete(next)
-    // The client may have answered what it got on its former connection.
-    if (next.state !== 2 && next.state !== 3) continue
-    if (isTooLarge(connection, next, now)) {
-      // Discarded as if it had been delivered [MQTT-3.1.2-25].
-      session.inflight.delete(next.packetId)
-      SessionJournal.removeOutgoing(core, session, next)
-      drop(core, session.clientId, next.message.topic, next.qos, "too-large")
-    } else {
-      session.resentThrough = next.order
-      writePublish(core, connection, next, true, now)
-    }
-  }
-  connection.unsent = undefined
-}
-
-const isTooLarge = (connection: ServerConnection, next: Outgoing, now: number): boolean =>
-  connection.sendBytesMax !== Number.POSITIVE_INFINITY &&
-  next.message.wireBytes(connection.version, next.qos, next.subscriptionIdentifiers, now) > connection.sendBytesMax
-
-export const drop = (
-  core: CoreState,
-  clientId: string,
-  topic: string,
-  qos: QoS,
-  reason: MessageDropped["reason"]
-): void => {
-  core.stats.messagesDropped++
-  if (core.events.wants.MessageDropped) core.events.push({ _tag: "MessageDropped", clientId, topic, qos, reason })
 }

@@ -5,7 +5,7 @@
  * in memory, so that a queue that gets short is whole in memory without waiting for a disk. What came by a shared
  * subscription is in memory too while it is in the store: should the session end, another member gets it in the same
  * batch of the journal, and cannot wait for a disk. Owns order and size; when messages are left to the store and read
- * back is decided by `Paging.ts`, what happens when the queue is full by `Delivery.ts`.
+ * back is decided by `Paging.ts`, what happens when the queue is full by `Queueing.ts`.
  */
 import * as Content from "./Content.ts"
 import { type MemoryUse, MessageList } from "./MessageList.ts"

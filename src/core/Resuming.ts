@@ -9,7 +9,7 @@ import type { QoS } from "../protocol/Packet.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { Answer } from "./Ask.ts"
 import type { CoreState } from "./CoreState.ts"
-import * as Delivery from "./Delivery.ts"
+import * as Dropping from "./Dropping.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"
@@ -68,7 +68,7 @@ export const apply = (core: CoreState, connection: ServerConnection, session: Se
 const dropUnwanted = (core: CoreState, session: Session): void => {
   for (const unwanted of session.queue.takeOut(({ message }) => session.covers(message.topic))) {
     SessionJournal.removeOutgoing(core, session, unwanted)
-    Delivery.drop(core, session.clientId, unwanted.message.topic, unwanted.qos, "unsubscribed")
+    Dropping.drop(core, session.clientId, unwanted.message.topic, unwanted.qos, "unsubscribed")
   }
   if (session.queue.stored === undefined) session.forgetCoverage()
 }

@@ -4,6 +4,7 @@
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
+import * as Dropping from "./Dropping.ts"
 import type { Message } from "./Message.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
 import type { Route } from "./Router.ts"
@@ -12,7 +13,7 @@ import type { Route } from "./Router.ts"
 export const routeAlong = (core: CoreState, message: Message, route: Route, now: number): number => {
   const retained = message.retain ? RetainedMessages.set(core, message) : ReasonCode.Success
   // Only a QoS 1 publisher of 5.0 can be told.
-  if (retained !== ReasonCode.Success) Delivery.drop(core, "", message.topic, message.qos, "not-retained")
+  if (retained !== ReasonCode.Success) Dropping.drop(core, "", message.topic, message.qos, "not-retained")
   const receivers = Delivery.deliverAll(core, message, route, now)
   if (retained !== ReasonCode.Success) return retained
   return receivers === 0 ? ReasonCode.NoMatchingSubscribers : ReasonCode.Success

@@ -2,7 +2,7 @@
  * One frozen reader must cost the others nothing; a fast publisher must not outrun a healthy one.
  *
  * Owns when a publisher is not read (its consumer is healthy and behind), when a message is not appended (the outbox
- * is full), and when a reader is given up. Dropping and queueing themselves are `Delivery.ts`.
+ * is full), and when a reader is given up. Dropping and queueing themselves are `Dropping.ts` and `Queueing.ts`.
  */
 import type { CoreState } from "./CoreState.ts"
 import { PAUSED_BY_CONSUMER, PAUSED_BY_OUTPUT, type ServerConnection } from "./ServerConnection.ts"
