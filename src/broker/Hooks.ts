@@ -5,7 +5,8 @@
  * hook that fails, dies, takes longer than `hookTimeoutSeconds` or answers nonsense refuses: the broker fails closed,
  * and reports it as an Error event; one whose client has gone is interrupted. ConnectionRequest cannot be: of a
  * connection that is not read its end is not seen either, so that it takes its place of `handshakesMax` until the hook
- * has answered. Hooks get what they need from the scope they are made in.
+ * has answered. Hooks get what they need from the scope they are made in. How a question of the core comes here is said
+ * in `core/Question.ts`.
  *
  * Names come as clients sent them: a client id or user name may have `#`, `+` or `/` in it, so a topic filter that is
  * made of one must be looked at before it is trusted.
@@ -13,7 +14,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
-import type * as Ask from "../core/Ask.ts"
+import type * as Question from "../core/Question.ts"
 import type { QoS } from "../protocol/Packet.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { ClientCertificate, Peer } from "../transport/Listener.ts"
@@ -31,23 +32,23 @@ export interface ConnectionRequest extends Peer {}
 export interface SSLClientAuthentication extends ClientCertificate {}
 
 /** A CONNECT. */
-export interface SessionRequest extends Omit<Ask.SessionRequest, "_tag" | "askId" | "password"> {
+export interface SessionRequest extends Omit<Question.SessionRequest, "_tag" | "questionId" | "password"> {
   readonly password: Redacted.Redacted<Uint8Array> | undefined
 }
 
 /** One step of an enhanced authentication (AUTH of MQTT 5.0). */
-export interface Authenticate extends Omit<Ask.Authenticate, "_tag" | "askId" | "data"> {
+export interface Authenticate extends Omit<Question.Authenticate, "_tag" | "questionId" | "data"> {
   readonly data: Redacted.Redacted<Uint8Array> | undefined
 }
 
 /** One topic filter of a SUBSCRIBE. */
-export interface SubscribeRequest extends Omit<Ask.SubscribeRequest, "_tag" | "askId"> {}
+export interface SubscribeRequest extends Omit<Question.SubscribeRequest, "_tag" | "questionId"> {}
 
 /** A message from a client, its topic alias resolved. */
-export interface PublishRequest extends Omit<Ask.PublishRequest, "_tag" | "askId"> {}
+export interface PublishRequest extends Omit<Question.PublishRequest, "_tag" | "questionId"> {}
 
 /** Made by `accept`, `grant` and `refuse`. */
-export type Decision = Ask.Answer
+export type Decision = Question.Answer
 
 export const accept: Decision = { reasonCode: ReasonCode.Success }
 

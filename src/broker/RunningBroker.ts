@@ -18,7 +18,7 @@ import { Hooks } from "./Hooks.ts"
 import { JournalDriver } from "./JournalDriver.ts"
 import { Listeners } from "./Listeners.ts"
 import { LocalSubscriptions } from "./LocalSubscriptions.ts"
-import { Questions } from "./Questions.ts"
+import { QuestionDriver } from "./QuestionDriver.ts"
 import { QueueReader } from "./QueueReader.ts"
 import { Turn } from "./Turn.ts"
 import * as Wait from "./Wait.ts"
@@ -61,7 +61,7 @@ const assemble = Effect.fnUntraced(function* (settings: BrokerSettings, former: 
   const hub = former?.hub ?? new EventHub(core.events, settings)
   if (former !== undefined) hub.follow(core.events, settings)
   const runner = new HookRunner(settings.hookTimeoutSeconds, runFork)
-  const questions = new Questions(core, hooks, runner, hub, turn.schedule)
+  const questions = new QuestionDriver(core, hooks, runner, hub, turn.schedule)
   const journal = new JournalDriver(core, storage, hub, runFork, turn.schedule)
   const queues = new QueueReader(core, storage, journal, runFork, turn.schedule)
   const listeners = new Listeners(settings, hooks, runner, turn, hub)

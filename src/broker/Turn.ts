@@ -13,7 +13,7 @@ import { ConnectionDriver, type Turnover } from "./ConnectionDriver.ts"
 import type { EventHub } from "./EventHub.ts"
 import type { HookRunner } from "./HookRunner.ts"
 import type { JournalDriver } from "./JournalDriver.ts"
-import type { Questions } from "./Questions.ts"
+import type { QuestionDriver } from "./QuestionDriver.ts"
 import type { QueueReader } from "./QueueReader.ts"
 
 /** The longest time a Node timer can wait. */
@@ -21,7 +21,7 @@ const TIMER_MILLIS_MAX = 2_147_483_647
 
 /** What takes part in a turn besides the connections; they are made after it, because they schedule it. */
 export interface Participants {
-  readonly questions: Questions
+  readonly questions: QuestionDriver
   readonly runner: HookRunner
   readonly journal: JournalDriver
   readonly queues: QueueReader
@@ -108,7 +108,7 @@ export class Turn implements Turnover {
     if (participants === undefined) return
     const now = Date.now()
     core.turn(now)
-    if (core.asks.length > 0 || core.forgotten.length > 0) participants.questions.drain(now)
+    if (core.questions.length > 0 || core.forgotten.length > 0) participants.questions.drain(now)
     participants.journal.drain(now)
     participants.queues.drain()
     this.flush(now)
@@ -123,8 +123,8 @@ export class Turn implements Turnover {
   }
 
   private get hasWork(): boolean {
-    const { asks, closes, dirty, pageRequests, readingChanges } = this.core
-    const lists = dirty.length + closes.length + asks.length + readingChanges.length + pageRequests.length
+    const { closes, dirty, pageRequests, questions, readingChanges } = this.core
+    const lists = dirty.length + closes.length + questions.length + readingChanges.length + pageRequests.length
     return lists > 0 || this.core.unfinished
   }
 

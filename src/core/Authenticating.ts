@@ -8,11 +8,11 @@
 import type { Auth } from "../protocol/Packet.ts"
 import { ProtocolError } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
-import type { Answer } from "./Ask.ts"
+import * as Asking from "./Asking.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Disconnection from "./Disconnection.ts"
 import * as Output from "./Output.ts"
-import * as Question from "./Question.ts"
+import type { Answer } from "./Question.ts"
 import type { Authentication, AuthenticationOutcome, ServerConnection } from "./ServerConnection.ts"
 import * as Supervision from "./Supervision.ts"
 
@@ -63,8 +63,8 @@ const ask = (
   const { method, step } = authentication
   const { clientId, userName, id: connectionId } = connection
   const again = connection.phase === "connected"
-  const make = (askId: number) =>
-    ({ _tag: "Authenticate", askId, connectionId, clientId, userName, method, data, step, again }) as const
+  const make = (questionId: number) =>
+    ({ _tag: "Authenticate", questionId, connectionId, clientId, userName, method, data, step, again }) as const
   const answered = (answer: Answer, later: number): void => {
     authentication.step++
     if (answer.reasonCode === ReasonCode.ContinueAuthentication) {
@@ -83,7 +83,7 @@ const ask = (
     } else if (outcome === undefined) send(core, connection, ReasonCode.Success, method, answer.authenticationData)
     else outcome.succeeded(answer.authenticationData, later)
   }
-  Question.ask(core, connection, make, answered)
+  Asking.ask(core, connection, make, answered)
 }
 
 const send = (

@@ -12,7 +12,6 @@ import { Decoder } from "../protocol/Decoder.ts"
 import { ProtocolError } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import * as Topic from "../protocol/Topic.ts"
-import type { Answer } from "./Ask.ts"
 import * as Continuing from "./Continuing.ts"
 import { type CoreOptions, CoreState } from "./CoreState.ts"
 import * as Defect from "./Defect.ts"
@@ -23,6 +22,7 @@ import type { StorageState } from "./Journal.ts"
 import { Message, type Parts } from "./Message.ts"
 import { Outbox } from "./Outbox.ts"
 import type { PageRequest } from "./PageRequest.ts"
+import type { Answer } from "./Question.ts"
 import * as Redelivery from "./Redelivery.ts"
 import * as RetainedDelivery from "./RetainedDelivery.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
@@ -92,8 +92,8 @@ export class BrokerCore {
   get readingChanges() {
     return this.core.readingChanges
   }
-  get asks() {
-    return this.core.asks
+  get questions() {
+    return this.core.questions
   }
   get defects() {
     return this.core.defects
@@ -217,13 +217,13 @@ export class BrokerCore {
   }
 
   /** Whether somebody waits for the answer to a question. */
-  isAsked(askId: number): boolean {
-    return this.core.questions.has(askId)
+  isAsked(questionId: number): boolean {
+    return this.core.openQuestions.has(questionId)
   }
 
   /** A hook's decision comes back. */
-  answered(askId: number, answer: Answer, now: number): void {
-    Continuing.answered(this.core, askId, answer, now)
+  answered(questionId: number, answer: Answer, now: number): void {
+    Continuing.answered(this.core, questionId, answer, now)
     this.settle(now)
   }
 

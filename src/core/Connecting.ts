@@ -6,17 +6,18 @@ import type { ConnAck, Connect } from "../protocol/Packet.ts"
 import { ProtocolError } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import * as Topic from "../protocol/Topic.ts"
-import type { Answer } from "./Ask.ts"
+import * as Asking from "./Asking.ts"
 import * as Authenticating from "./Authenticating.ts"
 import { NEVER_EXPIRES } from "./CoreConfig.ts"
 import type { AskedWill, CoreState } from "./CoreState.ts"
 import * as Defect from "./Defect.ts"
 import * as Disconnection from "./Disconnection.ts"
+import * as Holding from "./Holding.ts"
 import { Message } from "./Message.ts"
 import { OutgoingAliases } from "./OutgoingAliases.ts"
 import * as Output from "./Output.ts"
 import * as PublishPermission from "./PublishPermission.ts"
-import * as Question from "./Question.ts"
+import type { Answer } from "./Question.ts"
 import * as Redelivery from "./Redelivery.ts"
 import * as Resuming from "./Resuming.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
@@ -148,10 +149,10 @@ const requestedExpiry = (packet: Connect): number => {
 
 const askPermission = (core: CoreState, connection: ServerConnection, packet: Connect): void => {
   const { clientId, userName, id: connectionId } = connection
-  const make = (askId: number) =>
+  const make = (questionId: number) =>
     ({
       _tag: "SessionRequest",
-      askId,
+      questionId,
       connectionId,
       clientId,
       userName,
@@ -167,7 +168,7 @@ const askPermission = (core: CoreState, connection: ServerConnection, packet: Co
     else if (!ReasonCode.isFailure(reasonCode)) permitted(core, connection, packet, later)
     else refuse(core, connection, refusalCode(reasonCode), reasonString, later)
   }
-  Question.ask(core, connection, make, answered)
+  Asking.ask(core, connection, make, answered)
 }
 
 /** A CONNACK that refuses says Session Present 0 [MQTT-3.2.2-6], and the connection ends [MQTT-3.2.2-7]. */
@@ -247,7 +248,7 @@ const accept = (
   // Also when it is an earlier connection's clean start that is not durable yet: a crash would bring back what was.
   const sequence = core.journal.sequence === before ? (core.removals.get(clientId) ?? 0) : core.journal.sequence
   // Nothing precedes a pending CONNACK: no input is handled and nothing is delivered until it is released.
-  if (sequence > core.journal.durable) Question.hold(core, connection)
+  if (sequence > core.journal.durable) Holding.hold(core, connection)
   const released = (later: number): void => start(core, connection, session, sessionPresent, later)
   Output.sendWhenDurable(core, connection, sequence, connAck, released, now)
   // Redelivery follows the CONNACK's bytes: `start` only opened the way.
@@ -262,10 +263,10 @@ const waitForWill = (
   { waiting }: AskedWill,
   grants: Resuming.Grants | undefined
 ): void => {
-  Question.hold(core, connection)
+  Holding.hold(core, connection)
   const proceed = (later: number): void => {
     if (connection.phase !== "connecting") return
-    Question.letGo(core, connection, later)
+    Holding.letGo(core, connection, later)
     const refusal = refusalOf(core, packet)
     if (refusal !== undefined) refuse(core, connection, refusal, undefined, later)
     else accept(core, connection, packet, later, grants)

@@ -2,30 +2,30 @@
  * What connections waited for has come: a hook's answer, the store's word, room in a reader's socket. They go on.
  *
  * Owns what comes first then: what it means to the connection, what it may be shown, and only then its further input.
- * That a connection waits is decided elsewhere (`Question.ts`, `Gate.ts`, `SlowConsumer.ts`).
+ * That a connection waits is decided elsewhere (`Holding.ts`, `Gate.ts`, `SlowConsumer.ts`).
  */
 import * as ReasonCode from "../protocol/ReasonCode.ts"
-import type { Answer } from "./Ask.ts"
 import * as Connecting from "./Connecting.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Defect from "./Defect.ts"
 import * as Disconnection from "./Disconnection.ts"
+import * as Holding from "./Holding.ts"
 import * as Input from "./Input.ts"
 import type { StorageState } from "./Journal.ts"
 import * as Output from "./Output.ts"
-import * as Question from "./Question.ts"
+import type { Answer } from "./Question.ts"
 import { PAUSED_BY_JOURNAL, type ServerConnection } from "./ServerConnection.ts"
 import * as Transmission from "./Transmission.ts"
 
 /** A hook has decided. */
-export const answered = (core: CoreState, askId: number, answer: Answer, now: number): void => {
-  const question = core.questions.get(askId)
+export const answered = (core: CoreState, questionId: number, answer: Answer, now: number): void => {
+  const question = core.openQuestions.get(questionId)
   if (question === undefined) return
   const { connection } = question
-  core.questions.delete(askId)
+  core.openQuestions.delete(questionId)
   if (connection === undefined) Defect.guard(core, undefined, now, () => question.answered(answer, now))
   else {
-    connection.askId = 0
+    connection.questionId = 0
     goOn(core, connection, (later) => question.answered(answer, later), now)
   }
 }
@@ -76,7 +76,7 @@ export const settle = (core: CoreState, now: number): void => {
 
 /** What a connection waited for has come: what that means to it, then its input. */
 const goOn = (core: CoreState, connection: ServerConnection, resume: (now: number) => void, now: number): void => {
-  Question.letGo(core, connection, now)
+  Holding.letGo(core, connection, now)
   core.current = connection
   Defect.guard(core, connection, now, () => resume(now))
   core.current = undefined
@@ -92,7 +92,7 @@ const release = (core: CoreState, connection: ServerConnection, now: number): vo
     Transmission.writePublish(core, connection, outgoing, false, now)
   }
   if (!wasConnected && connection.phase === "connected") {
-    Question.letGo(core, connection, now)
+    Holding.letGo(core, connection, now)
     Connecting.redeliver(core, connection, now)
     Input.proceed(core, connection, now)
   }

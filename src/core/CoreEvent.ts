@@ -6,8 +6,8 @@
  */
 import type { ConnectionId } from "./ConnectionId.ts"
 import type { QoS } from "../protocol/Packet.ts"
-import type { PublishStage } from "./Ask.ts"
 import type { IncomingState, OutgoingState } from "./MessageState.ts"
+import type { PublishStage } from "./Question.ts"
 import type { Session } from "./Session.ts"
 
 export interface MessageMetadata {

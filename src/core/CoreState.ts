@@ -5,7 +5,6 @@
  * `BrokerCore` forwards the world's calls to them.
  */
 import * as ConnectionId from "./ConnectionId.ts"
-import type { Answer, Ask, Installed } from "./Ask.ts"
 import type { CoreConfig } from "./CoreConfig.ts"
 import { CoreEvents } from "./CoreEvent.ts"
 import { Deadlines } from "./Deadlines.ts"
@@ -14,6 +13,7 @@ import { Message } from "./Message.ts"
 import type { MemoryUse } from "./MessageList.ts"
 import { OutboxPool } from "./Outbox.ts"
 import type { PageRequest } from "./PageRequest.ts"
+import type { Answer, Installed, Question } from "./Question.ts"
 import type { RetainedWalk } from "./RetainedWalk.ts"
 import { RetainedTree } from "./RetainedTree.ts"
 import { Router } from "./Router.ts"
@@ -65,8 +65,8 @@ export interface CaughtDefect {
   readonly defect: unknown
 }
 
-/** What to do with the answer to an open question. */
-export interface Question {
+/** A question that was put: what to do with its answer. */
+export interface OpenQuestion {
   /** Who waits for it; undefined: nobody does. */
   readonly connection: ServerConnection | undefined
   readonly answered: (answer: Answer, now: number) => void
@@ -120,12 +120,14 @@ export class CoreState {
   readonly dirty: Array<ServerConnection> = []
   readonly closes: Array<Close> = []
   readonly readingChanges: Array<ServerConnection> = []
-  readonly asks: Array<Ask> = []
-  /** Questions whose answer nobody waits for any more, by their number. */
+  /** For the shell to put to the hooks. */
+  readonly questions: Array<Question> = []
+  /** The numbers of those whose answer nobody waits for any more. */
   readonly forgotten: Array<number> = []
   readonly pageRequests: Array<PageRequest> = []
   readonly defects: Array<CaughtDefect> = []
-  readonly questions = new Map<number, Question>()
+  /** Those that wait for their answer, by their number. */
+  readonly openQuestions = new Map<number, OpenQuestion>()
   /** Connections with something behind their gate, or not read because the journal is too long. */
   readonly gated = new Set<ServerConnection>()
   /**
@@ -162,7 +164,7 @@ export class CoreState {
   shuttingDown = false
   private messageIds = 0
   private connectionIds = 0
-  private askIds = 0
+  private questionIds = 0
   private connectNumbers = 0
   private clientIds = 0
 
@@ -193,8 +195,8 @@ export class CoreState {
     return ++this.connectNumbers
   }
 
-  nextAskId(): number {
-    return ++this.askIds
+  nextQuestionId(): number {
+    return ++this.questionIds
   }
 
   nextClientId(): string {

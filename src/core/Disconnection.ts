@@ -7,9 +7,10 @@
 import type { Disconnect } from "../protocol/Packet.ts"
 import { ProtocolError } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
+import * as Asking from "./Asking.ts"
 import type { CoreState } from "./CoreState.ts"
+import * as Holding from "./Holding.ts"
 import * as Output from "./Output.ts"
-import * as Question from "./Question.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
@@ -163,8 +164,8 @@ const tellDisconnected = (
 const detach = (core: CoreState, connection: ServerConnection, withWill: boolean, now: number): void => {
   core.deadlines.cancel(connection)
   core.deferred.delete(connection)
-  Question.forget(core, connection)
-  connection.holding = false
+  Asking.forget(core, connection)
+  Holding.forget(core, connection)
   connection.dropGate()
   core.gated.delete(connection)
   SlowConsumer.release(core, connection, now)

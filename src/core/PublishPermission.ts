@@ -7,9 +7,9 @@
  */
 import type { QoS } from "../protocol/Packet.ts"
 import type { Properties } from "../protocol/Property.ts"
-import type { Answer, PublishRequest, PublishStage } from "./Ask.ts"
+import * as Asking from "./Asking.ts"
 import type { CoreState } from "./CoreState.ts"
-import * as Question from "./Question.ts"
+import type { Answer, PublishRequest, PublishStage } from "./Question.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
 import type { Origin } from "./StoreOperation.ts"
@@ -25,11 +25,11 @@ interface Publication {
 type Answered = (answer: Answer, now: number) => void
 
 const request = (
-  askId: number,
+  questionId: number,
   stage: PublishStage,
   who: Pick<PublishRequest, "connectionId" | "clientId" | "userName">,
   { payload, properties, qos, retain, topic }: Publication
-): PublishRequest => ({ _tag: "Publish", askId, stage, ...who, topic, payload, qos, retain, properties })
+): PublishRequest => ({ _tag: "Publish", questionId, stage, ...who, topic, payload, qos, retain, properties })
 
 /** Asks for a connection, which waits for the answer. `topic` is what the alias of the publication stands for. */
 export const ask = (
@@ -43,8 +43,8 @@ export const ask = (
   const { clientId, id: connectionId, userName } = connection
   const { payload, properties, qos, retain } = publication
   const resolved = { topic, payload, qos, retain, properties }
-  const make = (askId: number) => request(askId, stage, { connectionId, clientId, userName }, resolved)
-  Question.ask(core, connection, make, answered)
+  const make = (questionId: number) => request(questionId, stage, { connectionId, clientId, userName }, resolved)
+  Asking.ask(core, connection, make, answered)
 }
 
 /** Asks for a will that is due; nobody waits for it. */
@@ -63,7 +63,7 @@ const askFor = (
   answered: Answered
 ): void => {
   const who = { connectionId: "", clientId, userName } as const
-  Question.askUnattended(core, (askId) => request(askId, stage, who, publication), answered)
+  Asking.askUnattended(core, (questionId) => request(questionId, stage, who, publication), answered)
 }
 
 /** Tells that a message goes nowhere, or not to a new subscription. */

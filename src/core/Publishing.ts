@@ -9,16 +9,16 @@ import { ProtocolError } from "../protocol/ProtocolError.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import * as Topic from "../protocol/Topic.ts"
 import * as AckType from "./AckType.ts"
-import type { Answer } from "./Ask.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Disconnection from "./Disconnection.ts"
+import * as Holding from "./Holding.ts"
 import { IncomingMessage } from "./IncomingMessage.ts"
 import type { Message } from "./Message.ts"
 import * as MessageEvents from "./MessageEvents.ts"
 import { incomingAfter } from "./MessageState.ts"
 import * as Output from "./Output.ts"
 import * as PublishPermission from "./PublishPermission.ts"
-import * as Question from "./Question.ts"
+import type { Answer } from "./Question.ts"
 import type { Route } from "./Router.ts"
 import * as Routing from "./Routing.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
@@ -302,7 +302,7 @@ const refuseForStorage = (
     refuse(core, connection, packet, topic, { reasonCode: ReasonCode.QuotaExceeded }, now)
     return
   }
-  Question.holdForStorage(core, connection, (later) => publish(core, connection, session, packet, later), now)
+  Holding.holdForStorage(core, connection, (later) => publish(core, connection, session, packet, later), now)
 }
 
 /** [MQTT-3.3.2-8], [MQTT-3.3.2-9] */

@@ -7,9 +7,9 @@
  */
 import type { QoS } from "../protocol/Packet.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
-import type { Answer } from "./Ask.ts"
 import type { CoreState } from "./CoreState.ts"
 import * as Dropping from "./Dropping.ts"
+import type { Answer } from "./Question.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
 import * as SessionJournal from "./SessionJournal.ts"

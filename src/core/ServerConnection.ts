@@ -7,11 +7,11 @@
 import type { ConnectionId } from "./ConnectionId.ts"
 import type { Decoder } from "../protocol/Decoder.ts"
 import type { ProtocolVersion } from "../protocol/Packet.ts"
-import type { Answer } from "./Ask.ts"
 import { Gate } from "./Gate.ts"
 import type { Outbox } from "./Outbox.ts"
 import type { Outgoing } from "./Outgoing.ts"
 import type { OutgoingAliases } from "./OutgoingAliases.ts"
+import type { Answer } from "./Question.ts"
 import type { Route } from "./Router.ts"
 import type { Session } from "./Session.ts"
 import type { Unhanded } from "./Unhanded.ts"
@@ -67,7 +67,7 @@ export type Phase = "awaiting-connect" | "connecting" | "connected" | "ending" |
 /** Why a connection is not read. */
 export const PAUSED_BY_CONSUMER = 1
 export const PAUSED_BY_JOURNAL = 2
-export const PAUSED_BY_QUESTION = 4
+export const PAUSED_BY_HOLDING = 4
 export const PAUSED_BY_OUTPUT = 8
 export const PAUSED_BY_WORK = 16
 
@@ -100,7 +100,7 @@ export class ServerConnection {
   /** Continues what an open question interrupted. */
   resume: ((now: number) => void) | undefined = undefined
   /** The open question; 0: none. */
-  askId = 0
+  questionId = 0
 
   /** Client's Receive Maximum, at most `inflightMax`. */
   sendMaximum = 0

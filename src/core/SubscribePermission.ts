@@ -3,9 +3,9 @@
  */
 import type { QoS } from "../protocol/Packet.ts"
 import * as Topic from "../protocol/Topic.ts"
-import type { Answer, SubscribeRequest } from "./Ask.ts"
+import * as Asking from "./Asking.ts"
 import type { CoreState } from "./CoreState.ts"
-import * as Question from "./Question.ts"
+import type { Answer, SubscribeRequest } from "./Question.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 
 /** Asks about one filter; the connection waits for the answer. */
@@ -19,9 +19,9 @@ export const ask = (
 ): void => {
   const { clientId, id: connectionId, userName } = connection
   const shared = Topic.parseShared(topicFilter)
-  const make = (askId: number): SubscribeRequest => ({
+  const make = (questionId: number): SubscribeRequest => ({
     _tag: "Subscribe",
-    askId,
+    questionId,
     connectionId,
     clientId,
     userName,
@@ -31,5 +31,5 @@ export const ask = (
     shareName: shared?.group ?? "",
     requestedQos
   })
-  Question.ask(core, connection, make, answered)
+  Asking.ask(core, connection, make, answered)
 }

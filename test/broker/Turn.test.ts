@@ -4,7 +4,7 @@ import * as BrokerConfig from "../../src/broker/BrokerConfig.ts"
 import { EventHub } from "../../src/broker/EventHub.ts"
 import { HookRunner } from "../../src/broker/HookRunner.ts"
 import { JournalDriver } from "../../src/broker/JournalDriver.ts"
-import { Questions } from "../../src/broker/Questions.ts"
+import { QuestionDriver } from "../../src/broker/QuestionDriver.ts"
 import { QueueReader } from "../../src/broker/QueueReader.ts"
 import { Turn } from "../../src/broker/Turn.ts"
 import { BrokerCore } from "../../src/core/BrokerCore.ts"
@@ -31,7 +31,7 @@ const start = (config: Partial<CoreConfig> = {}) => {
   const storage = MemoryStorage.make(new MemoryStorage.MemoryStore())
   const journal = new JournalDriver(core, storage, hub, Effect.runFork, turn.schedule)
   const defects: Array<unknown> = []
-  const questions = new Questions(core, {}, runner, hub, turn.schedule)
+  const questions = new QuestionDriver(core, {}, runner, hub, turn.schedule)
   const queues = new QueueReader(core, storage, journal, Effect.runFork, turn.schedule)
   turn.begin({ questions, runner, journal, queues, hub, reportDefect: ({ defect }) => void defects.push(defect) })
   const open = () => {

@@ -38,7 +38,7 @@ const restart = (h: CoreHarness): void => {
 }
 
 const stages = (h: CoreHarness): ReadonlyArray<string> =>
-  h.asks.map((ask) => (ask._tag === "Publish" ? ask.stage : ask._tag))
+  h.questions.map((question) => (question._tag === "Publish" ? question.stage : question._tag))
 
 const queued = (h: CoreHarness): number => h.session("watcher")?.queue.length ?? 0
 
@@ -140,7 +140,7 @@ describe("a client whose former will is asked about", () => {
       // To begin anew ends the former session, and so its will's delay.
       if (resumes) h.advance(31_000)
       const again = h.connect("c", options)
-      if (options.will !== undefined) h.answer(ACCEPT, h.asks[1]) // about the new one
+      if (options.will !== undefined) h.answer(ACCEPT, h.questions[1]) // about the new one
       assert.deepStrictEqual(stages(h), ["will"])
       again.publish("t", "early")
       assert.deepStrictEqual(again.take(), [])

@@ -98,7 +98,7 @@ describe("the AUTH exchange of CONNECT", () => {
     const other = begin(without)
     assert.strictEqual(only(other, "ConnAck").reasonCode, 0x8c)
     assert.isTrue(other.closed)
-    assert.strictEqual(without.asks.length, 0)
+    assert.strictEqual(without.questions.length, 0)
     assertForgotten(without)
   })
 
@@ -114,7 +114,7 @@ describe("the AUTH exchange of CONNECT", () => {
   it("is not for clients without a method, nor before 5.0", () => {
     const h = withHook()
     for (const version of [3, 4, 5] as const) ready(h, `v${version}`, { version })
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
   })
 
   it("ends without data for a method that is not there: CONNACK 0x82", () => {
@@ -160,7 +160,7 @@ describe("faults in the exchange of CONNECT", () => {
       assert.isFalse(sessionPresent)
       assert.isTrue(reasonCode === 0x82 || (reasonCode === 0x90 && title.startsWith("PUBLISH")), `${reasonCode}`)
       assert.isTrue(client.closed)
-      assert.strictEqual(h.asks.length, 0)
+      assert.strictEqual(h.questions.length, 0)
       assert.deepStrictEqual(watcher.take(), [])
       assert.isUndefined(h.session("a"))
     })
@@ -197,7 +197,7 @@ describe("faults in the exchange of CONNECT", () => {
       if (open) h.answer(ACCEPT) // what came meanwhile is looked at now: it was connected for a moment
       assert.isTrue(client.closed)
       assert.deepStrictEqual(watcher.takeWords(), open ? [`Publish w "\u0001" q0`] : [])
-      assert.strictEqual(h.asks.length, 0)
+      assert.strictEqual(h.questions.length, 0)
     }
   })
 })
@@ -218,7 +218,7 @@ describe("what comes while the hook is asked", () => {
   it("is lost with the connection, and the answer that comes late does nothing", () => {
     const h = withHook()
     const client = begin(h, "a", kept(5))
-    const [ask] = h.asks
+    const [ask] = h.questions
     client.drop()
     h.answer(ACCEPT, ask)
     assert.deepStrictEqual(client.take(), [])
@@ -253,8 +253,13 @@ describe("the session request", () => {
       client.send(auth(CONTINUE))
       assert.strictEqual(asked(h).step, 1)
       h.answer({ reasonCode: 0, authenticationData: bytes(7) })
-      assert.strictEqual(h.asks.length, 1)
-      assert.deepInclude(h.asks[0], { _tag: "SessionRequest", clientId: "a", userName: "user", password: bytes(9) })
+      assert.strictEqual(h.questions.length, 1)
+      assert.deepInclude(h.questions[0], {
+        _tag: "SessionRequest",
+        clientId: "a",
+        userName: "user",
+        password: bytes(9)
+      })
       h.answer({ reasonCode })
       const packets = client.take().slice(1)
       assert.strictEqual(packets.length, 1)
@@ -272,7 +277,7 @@ describe("the session request", () => {
     h.install("sessionRequest")
     begin(h)
     h.answer({ reasonCode: 0x86 })
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
   })
 })
 
@@ -280,7 +285,7 @@ describe("limits on those who prove themselves", () => {
   it("no more get in than there is room for, however many began (known failure 6)", () => {
     const h = withHook({ sessionsMax: 2 })
     const clients = ["a", "b", "c"].map((id) => begin(h, id))
-    while (h.asks.length > 0) h.answer(ACCEPT)
+    while (h.questions.length > 0) h.answer(ACCEPT)
     assert.deepStrictEqual(
       clients.map((client) => only(client, "ConnAck").reasonCode),
       [0, 0, 0x97]
@@ -311,7 +316,7 @@ describe("limits on those who prove themselves", () => {
       steps++
     }
     assert.strictEqual(steps, 10)
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
     assertForgotten(h)
   })
 

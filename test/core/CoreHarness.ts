@@ -5,7 +5,7 @@
  * `CoreHarness` does what the shell's turn does, in the same order: questions, journal, outboxes, closes, reading.
  * `TestClient` speaks real bytes both ways. `crash` makes a new core from what the store had applied.
  */
-import type { Answer, Ask } from "../../src/core/Ask.ts"
+import type { Answer, Question } from "../../src/core/Question.ts"
 import { BrokerCore } from "../../src/core/BrokerCore.ts"
 import * as CoreConfig from "../../src/core/CoreConfig.ts"
 import type { CoreEvent, CoreEventTag, Frame } from "../../src/core/CoreEvent.ts"
@@ -42,7 +42,7 @@ export class CoreHarness {
   /** Of this core; `crash` empties it. */
   clients: Array<TestClient> = []
   /** Questions that nobody has answered; `answer` takes them out. */
-  readonly asks: Array<Ask> = []
+  readonly questions: Array<Question> = []
   /** Bugs that the core has met. */
   readonly defects: Array<CaughtDefect> = []
   /** Asked of the store, and not answered yet. */
@@ -147,7 +147,7 @@ export class CoreHarness {
     while (this.store.applied < applied) this.store.apply()
     for (const client of this.clients) client.lost()
     this.clients = []
-    this.asks.length = 0
+    this.questions.length = 0
     this.pageRequests = []
     this.store.restart()
     this.core = this.makeCore()
@@ -162,11 +162,11 @@ export class CoreHarness {
   }
 
   /** Answers a question: the oldest one unless told otherwise. */
-  answer(answer: Answer, ask = this.asks[0]): void {
-    if (ask === undefined) throw new Error("There is no question to answer.")
-    const at = this.asks.indexOf(ask)
-    if (at >= 0) this.asks.splice(at, 1)
-    this.core.answered(ask.askId, answer, this.now)
+  answer(answer: Answer, question = this.questions[0]): void {
+    if (question === undefined) throw new Error("There is no question to answer.")
+    const at = this.questions.indexOf(question)
+    if (at >= 0) this.questions.splice(at, 1)
+    this.core.answered(question.questionId, answer, this.now)
     this.settle()
   }
 
@@ -205,8 +205,8 @@ export class CoreHarness {
   turn(): boolean {
     const { core } = this
     core.turn(this.now)
-    let busy = core.asks.length > 0 || core.unfinished
-    this.asks.push(...core.asks.splice(0))
+    let busy = core.questions.length > 0 || core.unfinished
+    this.questions.push(...core.questions.splice(0))
     if (this.turnJournal()) busy = true
     if (this.turnPageRequests()) busy = true
     for (const connection of core.dirty.splice(0)) {

@@ -2,19 +2,22 @@
  * Questions to installed hooks: what is asked, who waits, what an answer does, and answers nobody needs any more.
  */
 import { assert, describe, it } from "@effect/vitest"
-import type { Ask } from "../../src/core/Ask.ts"
+import type { Question } from "../../src/core/Question.ts"
 import { CoreHarness } from "./CoreHarness.ts"
 import { all, assertForgotten, kept, only, ready, subscriber, versions } from "./support/Clients.ts"
 
 const ACCEPT = { reasonCode: 0 }
 
 /** The one open question, without its number. */
-const asked = <T extends Ask["_tag"]>(h: CoreHarness, tag: T): Omit<Extract<Ask, { readonly _tag: T }>, "askId"> => {
-  assert.strictEqual(h.asks.length, 1)
-  const ask = h.asks[0]!
-  assert.isAbove(ask.askId, 0)
-  assert.strictEqual(ask._tag, tag)
-  const { askId: _, ...rest } = ask as Extract<Ask, { readonly _tag: T }> // its tag was just looked at
+const asked = <T extends Question["_tag"]>(
+  h: CoreHarness,
+  tag: T
+): Omit<Extract<Question, { readonly _tag: T }>, "questionId"> => {
+  assert.strictEqual(h.questions.length, 1)
+  const question = h.questions[0]!
+  assert.isAbove(question.questionId, 0)
+  assert.strictEqual(question._tag, tag)
+  const { questionId: _, ...rest } = question as Extract<Question, { readonly _tag: T }> // its tag was just looked at
   return rest
 }
 
@@ -23,7 +26,7 @@ describe("without hooks", () => {
     const h = new CoreHarness()
     const client = subscriber(h, "a", {}, "t")
     for (const qos of [0, 1, 2] as const) client.publish("t", "x", { qos })
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
     assert.deepStrictEqual(client.readingChanges, [])
   })
 })
@@ -48,8 +51,8 @@ describe("the session request", () => {
       h.answer(ACCEPT)
       client.drop()
       h.connect("a", { version, clean: true })
-      const ask = asked(h, "SessionRequest")
-      assert.deepInclude(ask, { userName: "", password: undefined, isNew: true, sessionExists: true })
+      const question = asked(h, "SessionRequest")
+      assert.deepInclude(question, { userName: "", password: undefined, isNew: true, sessionExists: true })
     }
   })
 
@@ -71,10 +74,10 @@ describe("the session request", () => {
     const h = new CoreHarness()
     h.install("sessionRequest")
     const client = h.connect("", { version: 5 })
-    const ask = asked(h, "SessionRequest")
+    const question = asked(h, "SessionRequest")
     h.answer(ACCEPT)
     const assigned = only(client, "ConnAck").properties?.assignedClientIdentifier
-    assert.strictEqual(ask.clientId, assigned)
+    assert.strictEqual(question.clientId, assigned)
   })
 
   it("refuses with the code of the answer, in the words of each version", () => {
@@ -231,8 +234,8 @@ describe("the publish request", () => {
     const client = ready(h, "a", { version: 5, userName: "user" })
     const properties = { contentType: "text/plain", userProperties: [["a", "b"]] as const }
     client.publish("t", "x", { qos: 1, retain: true, properties })
-    const ask = asked(h, "Publish")
-    assert.deepInclude(ask, {
+    const question = asked(h, "Publish")
+    assert.deepInclude(question, {
       _tag: "Publish",
       connectionId: client.connection.id,
       clientId: "a",
@@ -241,7 +244,7 @@ describe("the publish request", () => {
       qos: 1,
       retain: true
     })
-    assert.deepInclude(ask.properties, properties)
+    assert.deepInclude(question.properties, properties)
     assert.deepStrictEqual(watcher.take(), [])
     h.answer(ACCEPT)
     assert.deepStrictEqual(client.takeWords(), ["PubAck 1"])
@@ -296,7 +299,7 @@ describe("the publish request", () => {
     client.publish("t", "x", { qos: 2, packetId: 1 })
     h.answer(ACCEPT)
     client.publish("t", "x", { qos: 2, packetId: 1, dup: true })
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
     assert.deepStrictEqual(client.takeWords(), ["PubRec 1", "PubRec 1"])
   })
 
@@ -307,7 +310,7 @@ describe("the publish request", () => {
     h.core.publish({ topic: "local", payload: new Uint8Array(0), qos: 0, retain: false }, h.now)
     h.settle()
     ready(h, "b").publish("$SYS/x", "x", { qos: 1 })
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
     assert.strictEqual(watcher.takePayloads().length, 1)
   })
 })
@@ -326,10 +329,10 @@ describe("while a question is open", () => {
       client.publication("t", "three", { qos: 1, packetId: 3 })
     )
     other.publish("t", "other", { qos: 1 })
-    assert.strictEqual(h.asks.length, 2)
+    assert.strictEqual(h.questions.length, 2)
     other.ping()
     assert.deepStrictEqual(other.take(), []) // waits too: for its own question
-    h.answer(ACCEPT, h.asks[1])
+    h.answer(ACCEPT, h.questions[1])
     assert.deepStrictEqual(other.takeWords(), ["PubAck 1", "PingResp"])
     h.answer({ reasonCode: 0x87 })
     assert.deepStrictEqual(client.takeWords(), ["PubAck 1 0x87"])
@@ -381,7 +384,7 @@ describe("an answer that comes too late", () => {
         if (hook === "sessionRequest") client.connect("a")
         else if (hook === "subscribe") client.subscribe("t")
         else client.publish("t", "x", { qos: 1, retain: true })
-        assert.strictEqual(h.asks.length, 1)
+        assert.strictEqual(h.questions.length, 1)
         if (end === "drop") client.drop()
         else if (end === "disconnect") h.core.disconnect(client.connection, 0x98, h.now)
         else h.core.shutdown(h.now)
@@ -414,9 +417,9 @@ describe("an answer that comes too late", () => {
     h.install("publish")
     const client = ready(h, "a")
     client.publish("t", "x", { qos: 1 })
-    const ask = h.asks[0]!
+    const question = h.questions[0]!
     h.answer(ACCEPT)
-    h.core.answered(ask.askId, ACCEPT, h.now)
+    h.core.answered(question.questionId, ACCEPT, h.now)
     h.core.answered(0, ACCEPT, h.now)
     h.core.answered(99_999, ACCEPT, h.now)
     h.settle()

@@ -125,8 +125,8 @@ describe("the counters (known failure 8)", () => {
     h.advance(60_000)
     assert.strictEqual(h.core.stats.connectionsTotal, 20 * ends.length)
     assertForgotten(h)
-    const { gated, overflowing, questions, refused } = h.state
-    assert.deepStrictEqual([gated.size, overflowing.length, questions.size, refused.size], [0, 0, 0, 0])
+    const { gated, openQuestions, overflowing, refused } = h.state
+    assert.deepStrictEqual([gated.size, overflowing.length, openQuestions.size, refused.size], [0, 0, 0, 0])
     assert.strictEqual(h.state.bufferedBytes, 0)
   })
 })

@@ -196,10 +196,10 @@ describe("a queue longer than its memory", () => {
     for (const text of numbers(1, 60)) publisher.publish(Number(text) % 2 === 0 ? "u" : "t", text, { qos: 1 })
     h.install("subscribe")
     const client = h.connect("a", kept(4))
-    while (h.asks.length > 0) {
-      const [ask] = h.asks
-      assert.strictEqual(ask?._tag, "Subscribe")
-      h.answer({ reasonCode: ask?._tag === "Subscribe" && ask.topicFilter === "u" ? 0x87 : 2 })
+    while (h.questions.length > 0) {
+      const [question] = h.questions
+      assert.strictEqual(question?._tag, "Subscribe")
+      h.answer({ reasonCode: question?._tag === "Subscribe" && question.topicFilter === "u" ? 0x87 : 2 })
     }
     const odd = numbers(1, 60).filter((text) => Number(text) % 2 === 1)
     assert.deepStrictEqual(receiveAll(client), odd)

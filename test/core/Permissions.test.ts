@@ -3,7 +3,7 @@
  * wills, subscriptions of a client that comes back.
  */
 import { assert, describe, it } from "@effect/vitest"
-import type { PublishRequest, SubscribeRequest } from "../../src/core/Ask.ts"
+import type { PublishRequest, SubscribeRequest } from "../../src/core/Question.ts"
 import { CoreHarness, type HarnessOptions } from "./CoreHarness.ts"
 import { kept, only, ready, subscriber, versions } from "./support/Clients.ts"
 import type { ConnectOptions } from "./TestClient.ts"
@@ -24,7 +24,7 @@ const will = (options: Partial<NonNullable<ConnectOptions["will"]>> = {}): Conne
 
 /** The stage and topic of the open questions about messages. */
 const stages = (h: CoreHarness): ReadonlyArray<string> =>
-  h.asks.map((ask) => (ask._tag === "Publish" ? `${ask.stage} ${ask.topic}` : ask._tag))
+  h.questions.map((question) => (question._tag === "Publish" ? `${question.stage} ${question.topic}` : question._tag))
 
 describe("a message at QoS 2", () => {
   const begun = (version: 3 | 4 | 5, options: HarnessOptions = {}) => {
@@ -43,8 +43,8 @@ describe("a message at QoS 2", () => {
   it("is asked about again when it is released, as it was asked about first", () => {
     for (const version of versions) {
       const { client, h, watcher } = begun(version)
-      const ask = h.asks[0] as PublishRequest // the only thing that has a hook
-      assert.deepInclude(ask, {
+      const question = h.questions[0] as PublishRequest // the only thing that has a hook
+      assert.deepInclude(question, {
         stage: "release",
         connectionId: client.connection.id,
         clientId: "a",
@@ -53,7 +53,7 @@ describe("a message at QoS 2", () => {
         qos: 2,
         retain: true
       })
-      assert.deepStrictEqual(ask.payload, bytes("x"))
+      assert.deepStrictEqual(question.payload, bytes("x"))
       assert.deepStrictEqual(client.take(), [])
       h.answer(ACCEPT)
       assert.deepStrictEqual(client.takeWords(), ["PubComp 7"])
@@ -210,7 +210,7 @@ describe("a will", () => {
       const h = new CoreHarness()
       h.install("publish")
       const client = h.connect("a", { version, will: will({ retain: true }), userName: "user" })
-      assert.deepInclude(h.asks[0], {
+      assert.deepInclude(h.questions[0], {
         stage: "connect",
         connectionId: client.connection.id,
         clientId: "a",
@@ -252,11 +252,17 @@ describe("a will", () => {
       for (const answer of [ACCEPT, REFUSE]) {
         const { client, h, watcher } = connected(version)
         client.drop()
-        assert.deepInclude(h.asks[0], { stage: "will", connectionId: "", clientId: "a", userName: "user", topic: "w" })
+        assert.deepInclude(h.questions[0], {
+          stage: "will",
+          connectionId: "",
+          clientId: "a",
+          userName: "user",
+          topic: "w"
+        })
         assert.deepStrictEqual(watcher.take(), [])
         h.answer(answer)
         assert.deepStrictEqual(watcher.takePayloads(), answer === ACCEPT ? ["bye"] : [])
-        assert.strictEqual(h.asks.length, 0)
+        assert.strictEqual(h.questions.length, 0)
       }
     }
   })
@@ -267,7 +273,7 @@ describe("a will", () => {
       will: will({ properties: { willDelayInterval: 10 } })
     })
     client.drop()
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
     h.advance(10_200)
     assert.deepStrictEqual(stages(h), ["will w"])
     h.answer(ACCEPT)
@@ -281,7 +287,7 @@ describe("a will", () => {
     assert.deepStrictEqual(watcher.takePayloads(), ["bye"])
     h.install("publish")
     ready(h, "b").drop()
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
   })
 })
 
@@ -298,9 +304,9 @@ describe("a client that comes back", () => {
     const { h } = away({}, "$share/g/one/#", "two")
     const client = back(h)
     const asked: Array<Partial<SubscribeRequest>> = []
-    for (; h.asks.length > 0; h.answer({ reasonCode: 2 })) {
+    for (; h.questions.length > 0; h.answer({ reasonCode: 2 })) {
       assert.deepStrictEqual(client.take(), [])
-      const { filter, requestedQos, shareName, stage, topicFilter } = h.asks[0] as SubscribeRequest
+      const { filter, requestedQos, shareName, stage, topicFilter } = h.questions[0] as SubscribeRequest
       asked.push({ stage, topicFilter, filter, shareName, requestedQos })
     }
     assert.sameDeepMembers(asked, [
@@ -315,8 +321,8 @@ describe("a client that comes back", () => {
       const { h, publisher } = away({ store, events: ["Unsubscribed", "MessageDropped"] }, "open", "secret/#")
       for (const topic of ["open", "secret/1", "open"]) publisher.publish(topic, topic, { qos: 1 })
       const client = back(h)
-      for (; h.asks.length > 0; ) {
-        h.answer((h.asks[0] as SubscribeRequest).filter === "open" ? ACCEPT : REFUSE)
+      for (; h.questions.length > 0; ) {
+        h.answer((h.questions[0] as SubscribeRequest).filter === "open" ? ACCEPT : REFUSE)
       }
       assert.deepStrictEqual(client.takePayloads(), ["open", "open"])
       assert.deepStrictEqual(
@@ -362,6 +368,6 @@ describe("a shared subscription", () => {
     const h = new CoreHarness()
     h.install("subscribe")
     ready(h, "a", { version: 5 }).subscribe("$share/g/#")
-    assert.deepInclude(h.asks[0], { topicFilter: "$share/g/#", filter: "#", shareName: "g" })
+    assert.deepInclude(h.questions[0], { topicFilter: "$share/g/#", filter: "#", shareName: "g" })
   })
 })

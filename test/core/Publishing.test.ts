@@ -218,7 +218,7 @@ describe("topic alias", () => {
     publisher.publish("secret", "x", alias(1))
     h.answer({ reasonCode: 0x87 })
     publisher.publish("", "x", alias(1))
-    const [ask] = h.asks
+    const [ask] = h.questions
     assert.strictEqual(ask?._tag === "Publish" ? ask.topic : undefined, "secret")
   })
 })

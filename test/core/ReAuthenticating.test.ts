@@ -69,7 +69,7 @@ describe("authenticating again", () => {
     client.send(auth(AGAIN))
     h.answer(ACCEPT)
     assert.deepStrictEqual(client.takeWords(), ["Auth"])
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
     assert.strictEqual(h.session("a")?.subscriptions.size, 1)
   })
 
@@ -114,7 +114,7 @@ describe("authenticating again", () => {
       client.send(...packets)
       assert.deepStrictEqual(client.takeWords(), ["Disconnect 0x82"])
       assert.isTrue(client.closed)
-      assert.strictEqual(h.asks.length, 0)
+      assert.strictEqual(h.questions.length, 0)
     })
   }
 
@@ -128,7 +128,7 @@ describe("authenticating again", () => {
     assert.deepStrictEqual(client.takeWords(), ["Disconnect 0x82"])
     const other = authenticated(h, "b")
     other.send(auth(AGAIN), auth(AGAIN))
-    assert.strictEqual(h.asks.length, 1)
+    assert.strictEqual(h.questions.length, 1)
     h.answer(ACCEPT)
     h.answer(ACCEPT)
     assert.deepStrictEqual(other.takeWords(), ["Auth", "Auth"])
@@ -151,7 +151,7 @@ describe("authenticating again", () => {
       client.send(auth(code))
       assert.deepStrictEqual(client.takeWords(), ["Disconnect 0x82"])
     }
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
   })
 
   it("does not outlive the connection: the next one begins with its own method, or none", () => {
@@ -171,7 +171,7 @@ describe("authenticating again", () => {
     h.advance(60_000)
     assert.isFalse(client.closed)
     client.send(auth(CONTINUE))
-    const [ask] = h.asks
+    const [ask] = h.questions
     client.drop()
     h.answer({ reasonCode: 0x87 }, ask)
     assertForgotten(h)

@@ -3,7 +3,7 @@
  * gets one (known failure 15).
  */
 import { assert, describe, it } from "@effect/vitest"
-import type { PublishRequest } from "../../src/core/Ask.ts"
+import type { PublishRequest } from "../../src/core/Question.ts"
 import * as NaiveTopic from "../protocol/NaiveTopic.ts"
 import { CoreHarness, type HarnessOptions } from "./CoreHarness.ts"
 import { random } from "./Random.ts"
@@ -24,14 +24,14 @@ const holding = (topics: ReadonlyArray<string>, options: HarnessOptions = {}) =>
 }
 
 const asked = (h: CoreHarness): ReadonlyArray<string> =>
-  h.asks.map((ask) => (ask._tag === "Publish" ? `${ask.stage} ${ask.topic}` : ask._tag))
+  h.questions.map((question) => (question._tag === "Publish" ? `${question.stage} ${question.topic}` : question._tag))
 
 /** Answers until nothing is asked; the topics that were, in their order. */
 const answerAll = (h: CoreHarness, permits: (topic: string) => boolean): ReadonlyArray<string> => {
   const topics: Array<string> = []
-  while (h.asks.length > 0) {
-    assert.strictEqual(h.asks.length, 1)
-    const { topic } = h.asks[0] as PublishRequest // the only hook there is
+  while (h.questions.length > 0) {
+    assert.strictEqual(h.questions.length, 1)
+    const { topic } = h.questions[0] as PublishRequest // the only hook there is
     topics.push(topic)
     h.answer(permits(topic) ? ACCEPT : REFUSE)
   }
@@ -49,9 +49,9 @@ describe("a retained message", () => {
       const client = ready(h, "a", { version })
       client.subscribe("t")
       assert.strictEqual(only(client, "SubAck").reasonCodes[0], 2)
-      assert.strictEqual(h.asks.length, 1)
-      const { askId: _, ...ask } = h.asks[0] as PublishRequest
-      assert.deepStrictEqual(ask, {
+      assert.strictEqual(h.questions.length, 1)
+      const { questionId: _, ...question } = h.questions[0] as PublishRequest
+      assert.deepStrictEqual(question, {
         _tag: "Publish",
         stage: "retained",
         connectionId: "",
@@ -65,7 +65,7 @@ describe("a retained message", () => {
       })
       h.answer(ACCEPT)
       assert.deepInclude(only(client, "Publish"), { topic: "t", qos: 1, retain: true })
-      assert.strictEqual(h.asks.length, 0)
+      assert.strictEqual(h.questions.length, 0)
     }
   })
 
@@ -114,7 +114,7 @@ describe("a retained message", () => {
     client.subscribe("#")
     for (const topic of ["w", "two"]) {
       assert.deepInclude(
-        h.asks.find((ask) => ask._tag === "Publish"),
+        h.questions.find((question) => question._tag === "Publish"),
         { clientId: "dying", userName: "ann" },
         topic
       )
@@ -135,7 +135,7 @@ describe("a retained message", () => {
     h.install("publish")
     const client = ready(h, "a")
     client.subscribe("#")
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
     assert.sameMembers(
       all(client, "Publish").map(({ topic }) => topic),
       ["local", "old"]
@@ -146,14 +146,14 @@ describe("a retained message", () => {
     const off = holding(["t"], { config: { recheckRetained: false } })
     const trusting = ready(off, "a")
     trusting.subscribe("t")
-    assert.deepStrictEqual([off.asks.length, all(trusting, "Publish").length], [0, 1])
+    assert.deepStrictEqual([off.questions.length, all(trusting, "Publish").length], [0, 1])
     const h = holding(["t"])
     const shared = ready(h, "a", { version: 5 })
     shared.subscribe("$share/g/t")
-    assert.strictEqual(h.asks.length, 0)
+    assert.strictEqual(h.questions.length, 0)
     h.core.installed.publish = false
     shared.subscribe("t")
-    assert.deepStrictEqual([h.asks.length, all(shared, "Publish").length], [0, 1])
+    assert.deepStrictEqual([h.questions.length, all(shared, "Publish").length], [0, 1])
   })
 })
 
@@ -164,12 +164,12 @@ describe("many of them", () => {
     client.subscribe("t/#")
     client.ping()
     assert.deepStrictEqual(client.takeWords(), ["SubAck 1 [2]", "PingResp"])
-    assert.strictEqual(h.asks.length, 1)
+    assert.strictEqual(h.questions.length, 1)
     const other = ready(h, "b", { version: 5 })
     other.subscribe("t/7")
     only(other, "SubAck")
     assert.deepStrictEqual(asked(h).slice(1), ["retained t/7"])
-    h.answer(ACCEPT, h.asks[1])
+    h.answer(ACCEPT, h.questions[1])
     assert.deepStrictEqual(other.takePayloads(), ["t/7"])
     assert.strictEqual(new Set(answerAll(h, (topic) => topic !== "t/3")).size, 1_000)
     assert.strictEqual(client.takePayloads().length, 999)
@@ -194,7 +194,7 @@ describe("many of them", () => {
     const client = ready(h, "a")
     client.subscribe("t/#")
     only(client, "SubAck")
-    const first = (h.asks[0] as PublishRequest).topic
+    const first = (h.questions[0] as PublishRequest).topic
     const rest = numbered(3).filter((topic) => topic !== first)
     for (const topic of [first, rest[0]!, "t/new"]) {
       h.core.publish({ topic, payload: new TextEncoder().encode("newer"), qos: 0, retain: true }, h.now)
@@ -263,7 +263,7 @@ describe("many of them", () => {
       client.unsubscribe(`t/${round}`)
       client.drop()
     }
-    assert.strictEqual(h.asks.length, 1)
+    assert.strictEqual(h.questions.length, 1)
     const [walk] = h.state.retainedWalks.values()
     assert.isAtMost(walk!.pending.size, 1)
   })
@@ -302,9 +302,9 @@ describe("whatever happens in whatever order", () => {
     const newest = new Map<string, number>()
     let published = 0
     const answer = (): void => {
-      const ask = h.asks[next(h.asks.length)] as PublishRequest | undefined // there is no other hook
-      if (ask === undefined) return
-      h.answer(ask.stage === "retained" && isRefused(ask.topic) ? REFUSE : ACCEPT, ask)
+      const question = h.questions[next(h.questions.length)] as PublishRequest | undefined // there is no other hook
+      if (question === undefined) return
+      h.answer(question.stage === "retained" && isRefused(question.topic) ? REFUSE : ACCEPT, question)
     }
     const look = (): void => {
       for (const { payload, retain, topic } of all(reader, "Publish")) {
@@ -329,7 +329,7 @@ describe("whatever happens in whatever order", () => {
       } else answer()
       look()
     }
-    while (h.asks.length > 0) answer()
+    while (h.questions.length > 0) answer()
     look()
     for (const [topic, { payload }] of h.core.retained.entries()) {
       const isSubscribed = [...filters].some((filter) => NaiveTopic.matches(filter, topic))

@@ -280,7 +280,7 @@ describe("takeover", () => {
     h.install("sessionRequest")
     const older = h.connect("a", { version })
     const newer = h.connect("a", { version })
-    const [askOlder, askNewer] = [...h.asks]
+    const [askOlder, askNewer] = [...h.questions]
     return { h, older, newer, askOlder, askNewer }
   }
 

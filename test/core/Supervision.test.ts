@@ -241,7 +241,7 @@ describe("drain timeout", () => {
 const leftovers = ({ state }: CoreHarness) => ({
   connections: state.connections.size,
   gated: state.gated.size,
-  questions: state.questions.size,
+  openQuestions: state.openQuestions.size,
   refused: state.refused.size,
   deadlines: state.deadlines.size,
   bufferedBytes: state.bufferedBytes,
@@ -250,13 +250,13 @@ const leftovers = ({ state }: CoreHarness) => ({
   overflowing: state.overflowing.length,
   closes: state.closes.length,
   dirty: state.dirty.length,
-  asks: state.asks.length
+  questions: state.questions.length
 })
 
 const nothingLeft = {
   connections: 0,
   gated: 0,
-  questions: 0,
+  openQuestions: 0,
   refused: 0,
   deadlines: 0,
   bufferedBytes: 0,
@@ -265,7 +265,7 @@ const nothingLeft = {
   overflowing: 0,
   closes: 0,
   dirty: 0,
-  asks: 0
+  questions: 0
 }
 
 describe("a connection that ends leaves nothing behind", () => {
@@ -364,7 +364,7 @@ describe("a connection that ends leaves nothing behind", () => {
         const harness = new CoreHarness({ store: "manual", config })
         const client = bring(harness)
         end(client, harness)
-        harness.asks.length = 0
+        harness.questions.length = 0
         assert.deepStrictEqual(leftovers(harness), nothingLeft, ending)
         assert.strictEqual(harness.core.deadline(), Number.POSITIVE_INFINITY, ending)
         // What comes too late finds nobody, and does no harm.

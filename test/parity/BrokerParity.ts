@@ -12,7 +12,7 @@ type Rows = Readonly<Record<string, Row>>
 const BROKER = "src/broker/Broker.ts#Broker"
 const CORE_EVENT = "src/core/CoreEvent.ts"
 const BROKER_EVENT = "src/broker/BrokerEvent.ts"
-const ASK = "src/core/Ask.ts"
+const QUESTION = "src/core/Question.ts"
 const HOOKS = "src/broker/Hooks.ts#HooksService"
 const SNAPSHOT = "src/broker/Snapshot.ts"
 const PEER = "src/transport/Listener.ts#Peer"
@@ -95,7 +95,7 @@ export const events: Readonly<Record<string, EventRow>> = {
   SessionRequest: {
     place: at(`${HOOKS}.sessionRequest`),
     fields: {
-      ...fields(`${ASK}#SessionRequest`, { ...ids, UserName: "userName", Password: "password", IsNew: "isNew" }),
+      ...fields(`${QUESTION}#SessionRequest`, { ...ids, UserName: "userName", Password: "password", IsNew: "isNew" }),
       Accept: accepts
     }
   },
@@ -115,8 +115,8 @@ export const events: Readonly<Record<string, EventRow>> = {
   Subscribe: {
     place: at(`${HOOKS}.subscribe`),
     fields: {
-      ...fields(`${ASK}#SubscribeRequest`, { ...ids, TopicFilter: "topicFilter", RequestedQoS: "requestedQos" }),
-      ReturnCode: at("src/core/Ask.ts#Answer.reasonCode")
+      ...fields(`${QUESTION}#SubscribeRequest`, { ...ids, TopicFilter: "topicFilter", RequestedQoS: "requestedQos" }),
+      ReturnCode: at(`${QUESTION}#Answer.reasonCode`)
     }
   },
   Unsubscribe: event(CORE_EVENT, "Unsubscribed", { ...ids, TopicFilter: "topicFilter" })

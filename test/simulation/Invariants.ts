@@ -42,7 +42,7 @@ export const always = (world: World, core: CoreState): void => {
   for (const connection of core.gated) checkKnown(world, core, connection, "gated")
   for (const connection of core.refused) checkKnown(world, core, connection, "refused")
   for (const connection of core.deferred) checkKnown(world, core, connection, "to go on")
-  for (const { connection } of core.questions.values()) {
+  for (const { connection } of core.openQuestions.values()) {
     if (connection !== undefined) checkKnown(world, core, connection, "asked about")
   }
   world.check(core.overflowing.length === 0, () => "A session overflowed, and its connection was not ended.")
@@ -115,11 +115,11 @@ export const atRest = (world: World, core: CoreState, store: MemoryStore): void 
     0
   )
   world.check(core.queueMemory.bytes === inQueues, () => `${core.queueMemory.bytes} bytes counted of ${inQueues}.`)
-  const { bufferedBytes, deferred, gated, pumpsDue, questions, refused, retainedWalks } = core
+  const { bufferedBytes, deferred, gated, openQuestions, pumpsDue, refused, retainedWalks } = core
   // Those of clients that are away with half a queue go on when they come back.
   const walks = [...retainedWalks.keys()].filter(({ connected }) => connected)
   const due = deferred.size + pumpsDue.size
-  const left = [gated.size, refused.size, questions.size, bufferedBytes, due, walks.length]
+  const left = [gated.size, refused.size, openQuestions.size, bufferedBytes, due, walks.length]
   world.check(
     left.every((size) => size === 0),
     () => `Left: gated, refused, questions, buffered bytes, due, walks: ${left}.`
@@ -191,7 +191,7 @@ export const atEnd = (world: World, core: CoreState, store: MemoryStore): void =
     subscriptions: core.router.size,
     "sessions in the store": store.sessions.size,
     "deadlines that are not retained messages'": Math.max(0, core.deadlines.size - core.retained.size),
-    questions: core.questions.size,
+    questions: core.openQuestions.size,
     gated: core.gated.size,
     deferred: core.deferred.size,
     refused: core.refused.size,

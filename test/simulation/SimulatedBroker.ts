@@ -4,7 +4,7 @@
  *
  * Every call into the core goes through `call`, which looks at what came of it.
  */
-import type { Ask, SubscribeRequest } from "../../src/core/Ask.ts"
+import type { Question, SubscribeRequest } from "../../src/core/Question.ts"
 import { BrokerCore, type LocalSubscription } from "../../src/core/BrokerCore.ts"
 import { tags } from "../../src/core/CoreEvent.ts"
 import type { CoreState } from "../../src/core/CoreState.ts"
@@ -41,7 +41,7 @@ export class SimulatedBroker {
   readonly store: SimulatedStore
   /** Those on which something can still move. */
   readonly links = new Set<Link>()
-  asks: Array<Ask> = []
+  questions: Array<Question> = []
   private linkCount = 0
   private tally: Tally = { opened: 0, received: 0, accepted: 0, dropped: 0 }
   private local: LocalSubscription | undefined = undefined
@@ -160,8 +160,8 @@ export class SimulatedBroker {
   turn(): boolean {
     const { core } = this
     this.call((each) => each.turn(this.world.now))
-    let busy = core.asks.length > 0 || core.unfinished
-    this.asks.push(...core.asks.splice(0))
+    let busy = core.questions.length > 0 || core.unfinished
+    this.questions.push(...core.questions.splice(0))
     this.store.take(core)
     if (core.pageRequests.length > 0) busy = true
     this.store.wish(core)
@@ -233,17 +233,17 @@ export class SimulatedBroker {
   /** Answers the question at `index`. */
   answer(index: number): void {
     const { random, calm } = this.world
-    const [ask] = this.asks.splice(index, 1)
-    if (ask === undefined) return
+    const [question] = this.questions.splice(index, 1)
+    if (question === undefined) return
     const refuses = !calm && random.chance(0.1)
     let reasonCode = refuses ? 0x87 : 0
-    if (ask._tag === "Subscribe") reasonCode = grantOf(ask)
-    else if (ask._tag === "Publish" && refuses) {
-      const publication = this.ledger.read(ask.payload)
+    if (question._tag === "Subscribe") reasonCode = grantOf(question)
+    else if (question._tag === "Publish" && refuses) {
+      const publication = this.ledger.read(question.payload)
       if (publication !== undefined) this.ledger.deny(publication)
     }
-    this.world.trace(() => `${ask._tag} of ${ask.clientId} is answered with ${reasonCode}`)
-    this.call((core) => core.answered(ask.askId, { reasonCode }, this.world.now))
+    this.world.trace(() => `${question._tag} of ${question.clientId} is answered with ${reasonCode}`)
+    this.call((core) => core.answered(question.questionId, { reasonCode }, this.world.now))
   }
 
   // In-process clients.
@@ -302,7 +302,7 @@ export class SimulatedBroker {
     }
     for (const { publication } of this.published) this.ledger.settle(publication, "abandoned")
     this.published = []
-    this.asks = []
+    this.questions = []
     this.local = undefined
     this.store.restart()
     world.crashedAt = world.moment()

@@ -110,7 +110,7 @@ class Simulation {
     else if (dice < 96) this.moveStore()
     else if (dice < 98) this.wait()
     else if (scenario.local) broker.publish(random.pick(["t/0", "u/0"]), random.below(3) as QoS) // 0, 1 or 2
-    if (broker.asks.length > 0 && random.chance(0.3)) broker.answer(random.below(broker.asks.length))
+    if (broker.questions.length > 0 && random.chance(0.3)) broker.answer(random.below(broker.questions.length))
     broker.forgetOver()
   }
 
@@ -264,7 +264,7 @@ class Simulation {
       if (broker.deliver(link, ALL)) moved.push(`to ${link.name}`)
     }
     for (const client of this.clients) client.answer()
-    while (broker.asks.length > 0) broker.answer(0)
+    while (broker.questions.length > 0) broker.answer(0)
     if (broker.turn()) moved.push("a turn")
     if (!broker.store.idle) moved.push("the store")
     broker.work()

@@ -2,7 +2,7 @@
  * What tests of enhanced authentication repeat: clients that name a method, and the question to the hook.
  */
 import { assert } from "@effect/vitest"
-import type { Authenticate } from "../../../src/core/Ask.ts"
+import type { Authenticate } from "../../../src/core/Question.ts"
 import type { CoreConfig } from "../../../src/core/CoreConfig.ts"
 import type { Packet } from "../../../src/protocol/Packet.ts"
 import { CoreHarness } from "../CoreHarness.ts"
@@ -45,10 +45,10 @@ export const auth = (reasonCode: 0 | 0x18 | 0x19, data?: Uint8Array, method = ME
 })
 
 /** The one open question of this kind, without its number. */
-export const asked = (h: CoreHarness): Omit<Authenticate, "_tag" | "askId"> => {
-  assert.strictEqual(h.asks.length, 1)
-  const ask = h.asks[0]!
-  if (ask._tag !== "Authenticate") return assert.fail(`asked for ${ask._tag}`)
-  const { _tag: _, askId: __, ...rest } = ask
+export const asked = (h: CoreHarness): Omit<Authenticate, "_tag" | "questionId"> => {
+  assert.strictEqual(h.questions.length, 1)
+  const question = h.questions[0]!
+  if (question._tag !== "Authenticate") return assert.fail(`asked for ${question._tag}`)
+  const { _tag: _, questionId: __, ...rest } = question
   return rest
 }

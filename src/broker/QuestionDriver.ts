@@ -5,8 +5,8 @@
  */
 import type * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type * as Ask from "../core/Ask.ts"
 import type { BrokerCore } from "../core/BrokerCore.ts"
+import type * as Question from "../core/Question.ts"
 import * as Encodable from "../protocol/Encodable.ts"
 import * as ReasonCode from "../protocol/ReasonCode.ts"
 import type { EventHub } from "./EventHub.ts"
@@ -16,7 +16,7 @@ import * as Hooks from "./Hooks.ts"
 /** Questions put in one turn when hooks answer at once; after so many, everything else has its turn. */
 const AT_ONCE_MAX = 256
 
-export class Questions {
+export class QuestionDriver {
   private readonly core: BrokerCore
   private readonly hooks: Hooks.HooksService
   private readonly runner: HookRunner
@@ -44,84 +44,84 @@ export class Questions {
    * of the event loop to hear of it: Connected comes before SessionRequest.
    */
   drain(now: number): void {
-    for (const askId of this.core.forgotten.splice(0)) this.cancel(askId)
-    const { asks } = this.core
+    for (const questionId of this.core.forgotten.splice(0)) this.cancel(questionId)
+    const { questions } = this.core
     let through = Number.POSITIVE_INFINITY
     // A hook that answers at once lets the core ask again, about the next message of the same client for example.
     for (let count = 0; count < AT_ONCE_MAX; ) {
       if (this.hub.drain()) through = this.lastDeferred
-      const later = asks.findIndex(({ askId }) => askId > through)
-      const due = asks.splice(0, later === -1 ? asks.length : later)
+      const later = questions.findIndex(({ questionId }) => questionId > through)
+      const due = questions.splice(0, later === -1 ? questions.length : later)
       if (due.length === 0) break
       count += due.length
-      for (const ask of due) this.run(ask, now)
+      for (const question of due) this.run(question, now)
     }
-    this.lastDeferred = asks.at(-1)?.askId ?? 0
+    this.lastDeferred = questions.at(-1)?.questionId ?? 0
   }
 
-  private run(ask: Ask.Ask, now: number): void {
+  private run(question: Question.Question, now: number): void {
     // Its client may be gone already.
-    if (!this.core.isAsked(ask.askId)) return
+    if (!this.core.isAsked(question.questionId)) return
     const cancel = this.runner.run(
-      () => this.put(ask),
+      () => this.put(question),
       now,
-      (outcome) => this.answered(ask, outcome)
+      (outcome) => this.answered(question, outcome)
     )
-    if (cancel !== undefined) this.open.set(ask.askId, cancel)
+    if (cancel !== undefined) this.open.set(question.questionId, cancel)
   }
 
   /** Nobody waits for the answer any more: the hook need not go on. */
-  private cancel(askId: number): void {
-    this.open.get(askId)?.()
-    this.open.delete(askId)
+  private cancel(questionId: number): void {
+    this.open.get(questionId)?.()
+    this.open.delete(questionId)
   }
 
-  private put(ask: Ask.Ask): Effect.Effect<Hooks.Decision, unknown> {
-    switch (ask._tag) {
+  private put(question: Question.Question): Effect.Effect<Hooks.Decision, unknown> {
+    switch (question._tag) {
       case "SessionRequest": {
-        const { _tag: _, askId: __, password, ...request } = ask
+        const { _tag: _, questionId: __, password, ...request } = question
         return this.hooks.sessionRequest!({
           ...request,
           password: password === undefined ? undefined : Redacted.make(password)
         })
       }
       case "Authenticate": {
-        const { _tag: _, askId: __, data, ...request } = ask
+        const { _tag: _, questionId: __, data, ...request } = question
         return this.hooks.authenticate!({ ...request, data: data === undefined ? undefined : Redacted.make(data) })
       }
       case "Subscribe": {
-        const { _tag: _, askId: __, ...request } = ask
+        const { _tag: _, questionId: __, ...request } = question
         return this.hooks.subscribe!(request)
       }
       case "Publish": {
-        const { _tag: _, askId: __, ...request } = ask
+        const { _tag: _, questionId: __, ...request } = question
         return this.hooks.publish!(request)
       }
     }
   }
 
-  private answered(ask: Ask.Ask, outcome: Outcome<Hooks.Decision>): void {
-    this.open.delete(ask.askId)
-    const checked = "failure" in outcome ? outcome : check(ask, outcome.decision)
-    const refusal = ask._tag === "SessionRequest" ? ReasonCode.ServerUnavailable : ReasonCode.UnspecifiedError
+  private answered(question: Question.Question, outcome: Outcome<Hooks.Decision>): void {
+    this.open.delete(question.questionId)
+    const checked = "failure" in outcome ? outcome : check(question, outcome.decision)
+    const refusal = question._tag === "SessionRequest" ? ReasonCode.ServerUnavailable : ReasonCode.UnspecifiedError
     if ("failure" in checked && this.hub.wants("Error")) {
       this.hub.publish({
         _tag: "Error",
-        connectionId: ask.connectionId,
+        connectionId: question.connectionId,
         errorCode: NO_DECISION,
-        description: `The ${ask._tag} hook gave no decision, so the request is refused: ${checked.failure}`
+        description: `The ${question._tag} hook gave no decision, so the request is refused: ${checked.failure}`
       })
     }
-    this.core.answered(ask.askId, "failure" in checked ? Hooks.refuse(refusal) : checked.decision, Date.now())
+    this.core.answered(question.questionId, "failure" in checked ? Hooks.refuse(refusal) : checked.decision, Date.now())
     this.schedule()
   }
 }
 
 /** A copy of a decision, or what is wrong with it. It comes from outside: its type is a promise, not a fact. */
-const check = (ask: Ask.Ask, decision: Hooks.Decision): Outcome<Hooks.Decision> => {
+const check = (question: Question.Question, decision: Hooks.Decision): Outcome<Hooks.Decision> => {
   try {
     const { authenticationData, reasonCode, reasonString } = decision
-    const failure = codeFault(ask, reasonCode) ?? textFault(reasonString, authenticationData)
+    const failure = codeFault(question, reasonCode) ?? textFault(reasonString, authenticationData)
     return failure === undefined ? { decision: { authenticationData, reasonCode, reasonString } } : { failure }
   } catch (_error) {
     // Nothing at all, or an object that throws when it is looked at.
@@ -129,12 +129,12 @@ const check = (ask: Ask.Ask, decision: Hooks.Decision): Outcome<Hooks.Decision> 
   }
 }
 
-const codeFault = (ask: Ask.Ask, reasonCode: unknown): string | undefined => {
-  const acceptedMax = ask._tag === "Subscribe" ? ReasonCode.GrantedQoS2 : ReasonCode.Success
+const codeFault = (question: Question.Question, reasonCode: unknown): string | undefined => {
+  const acceptedMax = question._tag === "Subscribe" ? ReasonCode.GrantedQoS2 : ReasonCode.Success
   const known =
     typeof reasonCode === "number" &&
     Number.isInteger(reasonCode) &&
-    ((ask._tag === "Authenticate" && reasonCode === ReasonCode.ContinueAuthentication) ||
+    ((question._tag === "Authenticate" && reasonCode === ReasonCode.ContinueAuthentication) ||
       (reasonCode >= 0 && reasonCode <= acceptedMax) ||
       (reasonCode >= 0x80 && reasonCode <= 0xff))
   return known ? undefined : `its answer has no usable reason code (${String(reasonCode)})`

@@ -7,7 +7,7 @@ import * as BrokerConfig from "../../src/broker/BrokerConfig.ts"
 import { EventHub } from "../../src/broker/EventHub.ts"
 import { HookRunner } from "../../src/broker/HookRunner.ts"
 import * as Hooks from "../../src/broker/Hooks.ts"
-import { Questions } from "../../src/broker/Questions.ts"
+import { QuestionDriver } from "../../src/broker/QuestionDriver.ts"
 import { BrokerCore } from "../../src/core/BrokerCore.ts"
 import { defaults } from "../../src/core/CoreConfig.ts"
 import * as Encoder from "../../src/protocol/Encoder.ts"
@@ -36,7 +36,7 @@ const start = () => {
     }
   }
   const runner = new HookRunner(10, Effect.runFork)
-  const questions = new Questions(core, hooks, runner, hub, () => {})
+  const questions = new QuestionDriver(core, hooks, runner, hub, () => {})
   /** A client that has just sent a message to this topic. */
   const publisher = (topic: string) => {
     const connection = core.open(new FakeTransport(), NOW)
@@ -61,7 +61,7 @@ describe("a question", () => {
     const packets = [connectPacket(), ...Array.from({ length: 600 }, (_, index) => publish(`${index}`, "x"))]
     core.receive(connection, Buffer.concat(packets.map((packet) => Encoder.encode(packet, 5))), NOW)
     const rounds: Array<number> = []
-    while (core.asks.length > 0) {
+    while (core.questions.length > 0) {
       questions.drain(NOW)
       rounds.push(asked.length)
     }
