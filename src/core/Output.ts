@@ -119,8 +119,8 @@ export const release = (
   else writeAck(core, connection, gated.ack, gated.packetId, gated.reasonCode)
 }
 
-const isHeld = (core: CoreState, connection: ServerConnection, sequence: number): boolean =>
-  (sequence > core.journal.durable || connection.gated) && connection.gate.holdsPacket(sequence, core.journal.durable)
+const isHeld = ({ journal }: CoreState, connection: ServerConnection, sequence: number): boolean =>
+  journal.enabled && connection.gate.holdsPacket(sequence, journal.durable)
 
 /** The connection has something behind its gate: above the journal's bound it is not read. */
 export const waitForStore = (core: CoreState, connection: ServerConnection): void => {

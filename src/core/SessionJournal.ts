@@ -88,6 +88,7 @@ export const setOutgoing = (core: CoreState, session: Session, outgoing: Outgoin
 
 /** Nobody waits for this: a message that the store does not have yet is not even given to it. */
 export const removeOutgoing = (core: CoreState, session: Session, outgoing: Outgoing): void => {
+  if (!core.journal.enabled) return
   if (outgoing.journalPlace < 0) removeOrder(core, session, outgoing.order)
   else core.journal.withdraw(outgoing)
 }

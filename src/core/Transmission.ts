@@ -77,20 +77,25 @@ export const transmit = (
   if (!session.inflight.allocate(next)) return
   if (isNew && core.events.messages) MessageEvents.waiting(core, session, next)
   next.state = (qos === 1 ? outgoingAfter.sendQos1 : outgoingAfter.sendQos2)[next.state]!
+  if (core.journal.enabled && waitsForStore(core, session, connection, next, isNew)) return
+  writePublish(core, connection, next, false, now)
+}
+
+/** Journals the packet id. A PUBLISH of QoS 2 is sent only when that is durable; QoS 1 does not wait. */
+const waitsForStore = (
+  core: CoreState,
+  session: Session,
+  connection: ServerConnection,
+  next: Outgoing,
+  isNew: boolean
+): boolean => {
   const sequence = isNew
     ? SessionJournal.putOutgoing(core, session, next)
     : SessionJournal.setOutgoing(core, session, next)
-  // An outgoing QoS 2 PUBLISH is sent only when its packet id is durable; QoS 1 does not wait.
-  if (
-    qos === 2 &&
-    (sequence > core.journal.durable || connection.gated) &&
-    connection.gate.holdsDelivery(sequence, core.journal.durable)
-  ) {
-    connection.gate.pushDelivery(sequence, next)
-    Output.waitForStore(core, connection)
-    return
-  }
-  writePublish(core, connection, next, false, now)
+  if (next.qos === 1 || !connection.gate.holdsDelivery(sequence, core.journal.durable)) return false
+  connection.gate.pushDelivery(sequence, next)
+  Output.waitForStore(core, connection)
+  return true
 }
 
 /** Puts the PUBLISH of an exchange that has its packet id into the outbox. */
