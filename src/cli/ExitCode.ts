@@ -10,13 +10,13 @@ import * as Schema from "effect/Schema"
 import type { BrokerErrorReason } from "../broker/BrokerError.ts"
 
 /** It was asked to stop, and did. */
-export const STOPPED = 0
+const STOPPED = 0
 /** A failure nobody foresaw. */
-export const UNEXPECTED = 1
+const UNEXPECTED = 1
 /** Wrong arguments or settings. */
 export const USAGE = 2
 /** An address could not be listened on. */
-export const CANNOT_LISTEN = 3
+const CANNOT_LISTEN = 3
 /** What the store keeps could not be opened, loaded or copied. */
 export const STORAGE = 4
 

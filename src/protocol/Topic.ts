@@ -7,12 +7,6 @@
  */
 import { ProtocolError } from "./ProtocolError.ts"
 
-/** The limits on a topic that the protocol leaves to the implementation. */
-export interface Limits {
-  /** Most levels a name or filter may have; the `$share/group` in front of a filter is not counted. */
-  readonly levelsMax: number
-}
-
 /** The longest topic in UTF-8 bytes: its length travels in two bytes. */
 export const bytesMax = 65_535
 

@@ -6,7 +6,7 @@
  */
 
 /** A string travels behind a two-byte length. */
-export const bytesMax = 0xffff
+const bytesMax = 0xffff
 
 // `fatal` refuses overlong forms and surrogates; `ignoreBOM` keeps U+FEFF as a character [MQTT-1.5.4-3].
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })

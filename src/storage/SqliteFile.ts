@@ -132,7 +132,7 @@ export const sync = (path: string): void => {
 }
 
 /** Whether it begins as databases do; an empty file does. */
-export const looksLikeDatabase = (file: string): boolean => {
+const looksLikeDatabase = (file: string): boolean => {
   const bytes = Buffer.alloc(HEADER.length)
   const descriptor = openSync(file, "r")
   try {

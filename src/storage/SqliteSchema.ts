@@ -8,7 +8,7 @@ import type { DatabaseSync } from "node:sqlite"
 import { SqliteFailure } from "./SqliteFailure.ts"
 
 /** "MQTT" in ASCII. */
-export const APPLICATION_ID = 0x4d515454
+const APPLICATION_ID = 0x4d515454
 
 type Migration = (database: DatabaseSync) => void
 

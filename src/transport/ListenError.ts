@@ -84,7 +84,7 @@ export type BindError = AddressInUse | AccessDenied | AddressNotAvailable | Host
 export type ListenError = BindError | CertificateError.CertificateError
 
 /** An address as people write it: IPv6 in brackets. */
-export const describe = (address: { readonly host: string; readonly port: number }): string =>
+const describe = (address: { readonly host: string; readonly port: number }): string =>
   address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
 
 /** The name of a failure that Node reports, or its message when it has none. */
