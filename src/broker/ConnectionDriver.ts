@@ -103,7 +103,8 @@ export class ConnectionDriver implements TransportSink {
     const { connection } = this
     const { outbox } = connection
     const chunks = outbox.take()
-    if (chunks.length === 0) return
+    // A socket that is gone takes what it is given, and `onClose` follows: nobody is told that it was sent.
+    if (chunks.length === 0 || !this.transport.isOpen) return
     if (this.turn.core.events.frames !== "none") this.tellFrames(chunks)
     this.give(chunks)
     const { unsentBytes } = this
@@ -114,6 +115,7 @@ export class ConnectionDriver implements TransportSink {
   /** Takes messages at QoS 0 out of what the socket has not been given; the packets after them are sent earlier. */
   interrupt(now: number): number {
     const { connection, turn } = this
+    if (!this.transport.isOpen) return 0
     const { outbox } = connection
     const unsent = [...(this.held ?? []), outbox.take()].flat()
     this.held = undefined
@@ -139,8 +141,8 @@ export class ConnectionDriver implements TransportSink {
       return
     }
     // The transport ends behind everything that it was given.
-    while (this.held !== undefined) this.writeHeld(this.held)
-    this.turn.core.flushed(this.connection, this.unsentBytes, now)
+    while (this.held !== undefined && this.transport.isOpen) this.writeHeld(this.held)
+    if (this.transport.isOpen) this.turn.core.flushed(this.connection, this.unsentBytes, now)
     const sent = this.transport.writableLength === 0
     this.closeWithin(sent ? LINGER_MILLIS : this.turn.core.config.drainTimeoutSeconds * 1_000, now)
     this.transport.end()

@@ -37,10 +37,9 @@ export const stored = (core: CoreState, sequence: number, now: number): void => 
     if (removal > core.journal.durable) break
     core.removals.delete(clientId)
   }
-  const roomy = core.journal.bytes <= core.config.journalBytesMax
+  for (const connection of core.gated) Defect.guard(core, connection, now, () => release(core, connection, now))
+  if (core.journal.waitingBytes > core.config.journalBytesMax) return
   for (const connection of core.gated) {
-    Defect.guard(core, connection, now, () => release(core, connection, now))
-    if (!roomy) continue
     if (!connection.gated) core.gated.delete(connection)
     core.unpause(connection, PAUSED_BY_JOURNAL, now)
   }
@@ -87,7 +86,9 @@ const goOn = (core: CoreState, connection: ServerConnection, resume: (now: numbe
 const release = (core: CoreState, connection: ServerConnection, now: number): void => {
   const { durable } = core.journal
   const wasConnected = connection.phase === "connected"
-  for (const gated of connection.gate.releasePackets(durable)) Output.release(core, connection, gated, now)
+  const packets = connection.gate.releasePackets(durable)
+  core.journal.gated -= packets.length
+  for (const packet of packets) Output.release(core, connection, packet, now)
   for (const { outgoing } of connection.gate.releaseDeliveries(durable)) {
     Transmission.writePublish(core, connection, outgoing, false, now)
   }

@@ -166,7 +166,7 @@ const detach = (core: CoreState, connection: ServerConnection, withWill: boolean
   core.deferred.delete(connection)
   Asking.forget(core, connection)
   Holding.forget(core, connection)
-  connection.dropGate()
+  core.journal.gated -= connection.dropGate()
   core.gated.delete(connection)
   SlowConsumer.release(core, connection, now)
   const { session } = connection

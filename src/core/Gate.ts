@@ -52,7 +52,7 @@ export class Gate {
   }
 
   pushPacket(sequence: number, packet: Packet, released: ((now: number) => void) | undefined): void {
-    this.packets.push({ sequence: this.behindLast(sequence), ack: 0, packet, released })
+    this.packets.push({ sequence: behindLast(this.packets, sequence), ack: 0, packet, released })
   }
 
   pushAck(
@@ -63,12 +63,11 @@ export class Gate {
     released: ((now: number) => void) | undefined
   ): void {
     if (ack === PUBACK) this.pubAcks++
-    this.packets.push({ sequence: this.behindLast(sequence), ack, packetId, reasonCode, released })
+    this.packets.push({ sequence: behindLast(this.packets, sequence), ack, packetId, reasonCode, released })
   }
 
   pushDelivery(sequence: number, outgoing: Outgoing): void {
-    const last = this.deliveries.at(-1)?.sequence ?? 0
-    this.deliveries.push({ sequence: Math.max(sequence, last), outgoing })
+    this.deliveries.push({ sequence: behindLast(this.deliveries, sequence), outgoing })
     this.deliveryBytes += outgoing.message.bytes
   }
 
@@ -84,12 +83,12 @@ export class Gate {
     for (const { outgoing } of released) this.deliveryBytes -= outgoing.message.bytes
     return released
   }
+}
 
-  private behindLast(sequence: number): number {
-    const { packets } = this
-    const last = packets.length === 0 ? 0 : packets[packets.length - 1]!.sequence
-    return sequence > last ? sequence : last
-  }
+/** What was pushed before must be released before. */
+const behindLast = (lane: ReadonlyArray<{ readonly sequence: number }>, sequence: number): number => {
+  const last = lane.length === 0 ? 0 : lane[lane.length - 1]!.sequence
+  return sequence > last ? sequence : last
 }
 
 const releaseFrom = <Item extends { readonly sequence: number }>(lane: Array<Item>, durable: number): Array<Item> => {

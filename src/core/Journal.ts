@@ -22,6 +22,8 @@ export interface Batch {
 
 /** Rough size of a record besides its payload, for `journalBytesMax`. */
 const RECORD_BYTES = 128
+/** And of a packet that waits at a gate. */
+const GATED_BYTES = 64
 
 export class Journal {
   readonly enabled: boolean
@@ -32,9 +34,11 @@ export class Journal {
   storage: StorageState = "ok"
   /** Bytes appended and not yet durable. */
   bytes = 0
+  /** Packets that wait at the gates of all connections. */
+  gated = 0
   /** How many operations the next `take` has. */
   waiting = 0
-  /** Grows with everything appended and everything withdrawn. */
+  /** Grows with everything appended and everything withdrawn: whether a round of the event loop brought something. */
   changes = 0
   /** Undefined in the place of a message that is not to be stored any more. */
   private entries: Array<StoreOperation | NewOutgoing | undefined> = []
@@ -62,15 +66,23 @@ export class Journal {
     this.count(RECORD_BYTES + outgoing.message.bytes)
   }
 
-  /** A message that has a place here is over: the store need not hear of it. */
+  /**
+   * A message that has a place here is over: the store need not hear of it. Its place, and whoever waits for the
+   * sequence, are still here: while a commit hangs, they must count.
+   */
   withdraw(outgoing: Outgoing): void {
     this.entries[outgoing.journalPlace] = undefined
     outgoing.journalPlace = -1
     this.waiting--
     this.changes++
-    const size = RECORD_BYTES + outgoing.message.bytes
-    this.bytes -= size
-    this.pendingBytes -= size
+    const { bytes } = outgoing.message
+    this.bytes -= bytes
+    this.pendingBytes -= bytes
+  }
+
+  /** All that waits for the store. */
+  get waitingBytes(): number {
+    return this.bytes + this.gated * GATED_BYTES
   }
 
   /** True when nothing that must be kept can be kept now. */

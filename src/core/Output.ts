@@ -55,6 +55,7 @@ export const sendWhenDurable = (
     return
   }
   connection.gate.pushPacket(sequence, packet, released)
+  core.journal.gated++
   waitForStore(core, connection)
 }
 
@@ -86,6 +87,7 @@ export const acknowledgeWhenDurable = (
     return
   }
   connection.gate.pushAck(sequence, type, packetId, reasonCode, released)
+  core.journal.gated++
   waitForStore(core, connection)
 }
 
@@ -120,16 +122,17 @@ export const release = (
 }
 
 const isHeld = ({ journal }: CoreState, connection: ServerConnection, sequence: number): boolean =>
-  journal.enabled && connection.gate.holdsPacket(sequence, journal.durable)
+  journal.enabled &&
+  (sequence > journal.durable || connection.gated) &&
+  connection.gate.holdsPacket(sequence, journal.durable)
 
 /** The connection has something behind its gate: above the journal's bound it is not read. */
 export const waitForStore = (core: CoreState, connection: ServerConnection): void => {
   core.gated.add(connection)
-  if (core.journal.bytes > core.config.journalBytesMax) core.pause(connection, PAUSED_BY_JOURNAL)
+  if (core.journal.waitingBytes > core.config.journalBytesMax) core.pause(connection, PAUSED_BY_JOURNAL)
 }
 
 /** The connection made the journal longer without waiting for it (a retained QoS 0, an answer): the bound holds too. */
 export const waitForRoom = (core: CoreState, connection: ServerConnection): void => {
-  if (core.journal.bytes <= core.config.journalBytesMax) return
-  if (!connection.hasEnded) waitForStore(core, connection)
+  if (core.journal.waitingBytes > core.config.journalBytesMax && !connection.hasEnded) waitForStore(core, connection)
 }

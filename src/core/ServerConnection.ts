@@ -211,7 +211,10 @@ export class ServerConnection {
     return true
   }
 
-  dropGate(): void {
+  /** What waits there is not shown any more. Returns how many packets that were. */
+  dropGate(): number {
+    const dropped = this.openGate?.packets.length ?? 0
     this.openGate = undefined
+    return dropped
   }
 }

@@ -2,7 +2,8 @@
  * What the broker remembers of a client beyond its connection [MQTT-4.1.0].
  *
  * Owns subscriptions, both directions' unfinished exchanges, the waiting queue and the will. It decides nothing: what
- * enters and leaves it is the work of `Subscriptions.ts`, `Publishing.ts` and `Delivery.ts`.
+ * enters and leaves it is the work of `Subscriptions.ts`, `Publishing.ts`, `Queueing.ts`, `Transmission.ts` and
+ * `Acknowledgement.ts`.
  */
 import type { QoS } from "../protocol/Packet.ts"
 import * as Topic from "../protocol/Topic.ts"

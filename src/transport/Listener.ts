@@ -72,6 +72,8 @@ export interface Origin extends Peer {
 export interface TransportConnection extends Origin {
   /** Set before the first `resume`. */
   sink: TransportSink
+  /** False as soon as the peer is known to be gone, which is before `onClose`: what is written then reaches nobody. */
+  readonly isOpen: boolean
   /** Bytes given to `write` that the operating system has not accepted; 0: it keeps no reference to them either. */
   readonly writableLength: number
   /** Writes all of them together. The bytes must not change until `writableLength` is 0. */

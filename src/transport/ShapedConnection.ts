@@ -36,6 +36,10 @@ export class ShapedConnection extends Endpoint implements TransportConnection, T
     inner.sink = this
   }
 
+  get isOpen(): boolean {
+    return this.inner.isOpen
+  }
+
   get writableLength(): number {
     return this.closed ? 0 : this.inner.writableLength + this.queuedBytes
   }

@@ -86,6 +86,10 @@ export class WebSocketConnection extends Endpoint implements TransportConnection
     stream.on("data", this.gather)
   }
 
+  get isOpen(): boolean {
+    return !this.closed && !this.stream.destroyed
+  }
+
   get writableLength(): number {
     return this.closed ? 0 : this.socket.bufferedAmount + this.queuedBytes
   }

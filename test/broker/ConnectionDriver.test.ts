@@ -276,6 +276,25 @@ describe("messages that wait", () => {
     }
   })
 
+  it("are not told of when the socket is gone before anybody has said so", () => {
+    for (const qos of [0, 1, 2] as const) {
+      const { connect, core, gather, flush, told } = start()
+      const { transport } = connect()
+      told()
+      gather("late", qos)
+      const { bytesSent } = core.stats
+      transport.isOpen = false
+      flush()
+      assert.deepStrictEqual(
+        told().filter((word) => !word.startsWith("1 ")),
+        []
+      )
+      assert.strictEqual(core.stats.bytesSent, bytesSent)
+      transport.destroy()
+      assert.deepStrictEqual(told(), ["Disconnected"])
+    }
+  })
+
   it("are told to who listens when they are sent, of those written while somebody listened", () => {
     const listeners = ["MessageSending", "MessageSent"] as const
     const { core, driver, publish, told, transport } = busy(listeners)

@@ -11,6 +11,7 @@ export class FakeTransport implements TransportConnection {
   readonly protocol = 0
   readonly tcpKeepAlive = false
   sink: TransportSink = { onData: () => {}, onDrain: () => {}, onClose: () => {} }
+  isOpen = true
   writableLength = 0
   /** One entry a call of `write`. */
   readonly writes: Array<Buffer> = []

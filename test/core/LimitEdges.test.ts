@@ -113,7 +113,7 @@ describe("journalBytesMax", () => {
   }
 
   it("is what may wait for the store before those that wait are not read: to the last byte, and no further", () => {
-    const { bytes } = afterOne(1_000_000).h.core.journal
+    const { waitingBytes: bytes } = afterOne(1_000_000).h.core.journal
     assert.isAbove(bytes, PAYLOAD.length)
     assert.isTrue(afterOne(bytes).publisher.reading)
     const { h, publisher } = afterOne(bytes - 1)

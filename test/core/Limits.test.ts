@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type CoreConfig, defaults, type QueueOverflow } from "../../src/core/CoreConfig.ts"
 import * as Encoder from "../../src/protocol/Encoder.ts"
 import { CoreHarness } from "./CoreHarness.ts"
+import type { TestClient } from "./TestClient.ts"
 import { all, asHeard, hex, kept, only, ready, subscriber, versions } from "./support/Clients.ts"
 
 describe("packetBytesMax", () => {
@@ -343,6 +344,56 @@ describe("journalBytesMax", () => {
     while (!publisher.reading || h.store.waiting > 0) h.commit()
     assert.strictEqual(all(publisher, "PubAck").length, 20)
     assert.strictEqual(h.core.retained.size, 20)
+  })
+
+  /** Publishes at QoS 1, a message a turn, until it is not read or has published a hundred; returns how many. */
+  const flood = (publisher: TestClient, topic: string, published: () => void): number => {
+    let count = 0
+    while (publisher.reading && count < 100) {
+      publisher.publish(topic, "x", { qos: 1 })
+      published()
+      count++
+    }
+    return count
+  }
+
+  it("bounds what waits for a commit that hangs, also when messages are acknowledged meanwhile", () => {
+    const h = new CoreHarness({ config: { journalBytesMax: 5_000 }, store: "manual" })
+    const receiver = h.connect("r", { clean: false })
+    h.commit()
+    receiver.subscribe("t")
+    h.commit()
+    receiver.take()
+    const publisher = ready(h, "p")
+    const answer = () => {
+      for (const { packetId } of all(receiver, "Publish")) receiver.pubAck(packetId ?? 0)
+    }
+    assert.isBelow(flood(publisher, "t", answer), 50)
+    while (!publisher.reading) h.commit()
+    assert.strictEqual(h.core.journal.waitingBytes, 0)
+  })
+
+  it("bounds acknowledgements that wait behind one that the store holds up", () => {
+    const h = new CoreHarness({ config: { journalBytesMax: 5_000 }, store: "manual" })
+    const publisher = ready(h, "p")
+    publisher.publish("kept", "x", { qos: 1, retain: true })
+    assert.isBelow(
+      flood(publisher, "nobody/has/this", () => {}),
+      90
+    )
+    h.commit()
+    assert.isTrue(publisher.reading)
+    assert.strictEqual(h.core.journal.waitingBytes, 0)
+  })
+
+  it("counts nothing of a connection that has gone", () => {
+    const h = new CoreHarness({ store: "manual" })
+    const publisher = ready(h, "p")
+    publisher.publish("kept", "x", { qos: 1, retain: true })
+    publisher.publish("nobody/has/this", "x", { qos: 1 })
+    publisher.drop()
+    h.commit()
+    assert.strictEqual(h.core.journal.waitingBytes, 0)
   })
 })
 

@@ -19,6 +19,7 @@ const taking = () => {
     protocol: 0,
     tcpKeepAlive: false,
     sink: silent,
+    isOpen: true,
     writableLength: 0,
     write: (chunks) => {
       for (const chunk of chunks) {
