@@ -53,7 +53,10 @@ interface Query {
   readonly sql: string
 }
 
-/** A session comes before what is in it, and a session's messages in their order. */
+/**
+ * A session comes before what is in it, and a session's messages in their order. Each order is that of a key or an
+ * index to its last column: otherwise SQLite sorts, and with each row its blobs.
+ */
 const queries = {
   session: {
     table: "session",
@@ -78,7 +81,7 @@ const queries = {
     blobs: 2,
     sql:
       "SELECT entries, states, session, first, last, pool FROM chunk LEFT JOIN mark ON mark.chunk = chunk.id " +
-      "ORDER BY session, first, chunk.id"
+      "ORDER BY session, first, last, pool, chunk.id"
   },
   retained: { table: "retained", blobs: 1, sql: "SELECT message, topic FROM retained" }
 } satisfies Record<Page["table"], Query>
@@ -105,7 +108,7 @@ export interface QueuePage {
 
 const QUEUED =
   "SELECT entries, states, session, first, last, pool FROM chunk LEFT JOIN mark ON mark.chunk = chunk.id " +
-  "WHERE session = ? AND first BETWEEN ? AND ? AND last > ? ORDER BY first, chunk.id"
+  "WHERE session = ? AND first BETWEEN ? AND ? AND last > ? ORDER BY first, last, pool, chunk.id"
 
 /**
  * The first chunks that hold messages of the range, and the pools that they point into. After a restart an order is

@@ -1,16 +1,17 @@
 /**
- * What a commit costs, counted: how hard it writes, and how many statements and buffers it takes.
+ * What commits and reading cost, counted: how hard it writes, and how many statements, buffers and sorts it takes.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { join } from "node:path"
-import { StatementSync } from "node:sqlite"
+import { DatabaseSync, StatementSync } from "node:sqlite"
 import type { StoreOperation } from "../../src/core/StoreOperation.ts"
 import * as SqliteBatch from "../../src/storage/SqliteBatch.ts"
 import { SqliteCatalog } from "../../src/storage/SqliteCatalog.ts"
 import { SqliteDatabase } from "../../src/storage/SqliteDatabase.ts"
 import * as SqliteFile from "../../src/storage/SqliteFile.ts"
+import { pages, queued } from "../../src/storage/SqliteReader.ts"
 import * as SqliteSchema from "../../src/storage/SqliteSchema.ts"
 import * as SqliteStorage from "../../src/storage/SqliteStorage.ts"
 import { message, outgoing, session } from "../../src/storage/StorageContract.ts"
@@ -50,6 +51,22 @@ const opened = Effect.fnUntraced(function* () {
     return count
   }
 })
+
+/** What SQLite is asked in `body`. */
+const askedIn = (database: DatabaseSync, body: () => void): ReadonlyArray<string> => {
+  const asked: Array<string> = []
+  const prepare = database.prepare.bind(database)
+  database.prepare = (sql) => {
+    asked.push(sql)
+    return prepare(sql)
+  }
+  try {
+    body()
+  } finally {
+    database.prepare = prepare
+  }
+  return asked
+}
 
 const range = (count: number) => Array.from({ length: count }, (_, index) => index + 1)
 
@@ -115,6 +132,26 @@ describe("A commit", () => {
         transferred.map((list) => list.map(({ byteLength }) => byteLength)),
         [[0], [0]] // gone to the thread, not copied
       )
+    })
+  )
+})
+
+describe("Reading", () => {
+  it.live("follows the order of an index, and sorts nothing", () =>
+    Effect.gen(function* () {
+      const file = join(yield* directory, "store.db")
+      new SqliteDatabase({ file, durability: "none", fileBytesMax: 0, logBytesMax: 1e9 }).close()
+      const database = new DatabaseSync(file)
+      yield* Effect.addFinalizer(() => Effect.sync(() => database.close()))
+      const asked = askedIn(database, () => {
+        for (const _ of pages(database)) assert.fail("it is empty")
+        queued(database, { session: 1, after: 0, through: 9, bytesMax: 1 })
+      })
+      assert.isAbove(asked.length, 6)
+      for (const sql of asked) {
+        const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all()
+        assert.notMatch(JSON.stringify(plan), /TEMP B-TREE/, sql)
+      }
     })
   )
 })
