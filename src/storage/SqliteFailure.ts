@@ -31,6 +31,10 @@ export class SqliteFailure extends Error {
   }
 }
 
+/** Something in it does not read as it should. */
+export const damaged = (what: string): SqliteFailure =>
+  new SqliteFailure("corrupt", `It has ${what} that cannot be read.`)
+
 /** SQLite's primary result codes. */
 const kinds = new Map<number, FailureKind>([
   [5, "locked"],

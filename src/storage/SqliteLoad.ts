@@ -1,31 +1,31 @@
 /**
  * From rows to the records that they stand for, checked: what is no record is damage, and said so.
  */
-import type { IncomingState, OutgoingState } from "../core/MessageState.ts"
-import type { PutOutgoing, PutSubscription, StoredMessage, StoreRecord } from "../core/StoreOperation.ts"
+import type { IncomingState } from "../core/MessageState.ts"
+import type { PutOutgoing, PutSession, PutSubscription, StoreRecord } from "../core/StoreOperation.ts"
 import type { QoS } from "../protocol/Packet.ts"
-import { IDENTIFIERS, POOLED, PoolReader, RETAIN, SHARED_FILTER } from "./SqliteBatch.ts"
+import { PoolReader } from "./SqliteBatch.ts"
 import type { KnownSession, SqliteCatalog } from "./SqliteCatalog.ts"
-import { SqliteFailure } from "./SqliteFailure.ts"
-import * as SqliteMark from "./SqliteMark.ts"
-import { MessageReader } from "./SqliteMessage.ts"
+import type { ChunkPage } from "./SqliteChunks.ts"
+import * as SqliteChunks from "./SqliteChunks.ts"
+import { EntryReader } from "./SqliteEntries.ts"
+import { damaged, SqliteFailure } from "./SqliteFailure.ts"
 import * as SqliteMessage from "./SqliteMessage.ts"
 import type {
-  ChunkRow,
   IncomingRow,
   Page,
   PoolRow,
   QueuePage,
   RetainedRow,
+  RowPage,
   SessionRow,
   SubscriptionRow
 } from "./SqliteReader.ts"
 
-/** What does not read as it should. */
-const damaged = (what: string): SqliteFailure => new SqliteFailure("corrupt", `It has ${what} that cannot be read.`)
-
-const outgoingStates: ReadonlyArray<number> = [1, 2, 3, 4, 5, 10] satisfies ReadonlyArray<OutgoingState>
 const incomingStates: ReadonlyArray<number> = [6, 7, 8, 9, 10] satisfies ReadonlyArray<IncomingState>
+
+/** Called with a row that cannot be read. */
+export type OnDamage = (page: Page, row: number) => void
 
 interface LoadedSession {
   readonly clientId: string
@@ -41,10 +41,10 @@ export class SqliteLoad {
   private groupSession = 0
   private groupLast = 0
   private groupOverlaps = false
-  private readonly onDamage: ((page: Page, row: Page["rows"][number]) => void) | undefined
+  private readonly onDamage: OnDamage | undefined
 
   /** With `onDamage` a row that cannot be read is left out instead of ending it all. */
-  constructor(catalog: SqliteCatalog, onDamage?: (page: Page, row: Page["rows"][number]) => void) {
+  constructor(catalog: SqliteCatalog, onDamage?: OnDamage) {
     this.catalog = catalog
     this.onDamage = onDamage
   }
@@ -52,15 +52,24 @@ export class SqliteLoad {
   /** The records of a page; messages of one session may be held back until the next. Throws SqliteFailure. */
   records(page: Page): Array<StoreRecord> {
     const records: Array<StoreRecord> = []
-    for (const row of page.rows) {
+    const read = this.reading(page)
+    const count = page.table === "chunk" ? page.numbers.length / SqliteChunks.CHUNK_COLUMNS : page.rows.length
+    for (let row = 0; row < count; row++) {
       try {
-        this.read(page, row, records)
+        read(row, records)
       } catch (error) {
         if (this.onDamage === undefined || !(error instanceof SqliteFailure)) throw error
         this.onDamage(page, row)
       }
     }
     return records
+  }
+
+  /** Reads one row. What it needs for the page is made once. */
+  private reading(page: Page): (row: number, records: Array<StoreRecord>) => void {
+    if (page.table !== "chunk") return (row, records) => this.read(page, page.rows[row]!, records)
+    const reader = new EntryReader(page)
+    return (row, records) => this.readChunk(page, reader, row * SqliteChunks.CHUNK_COLUMNS, records)
   }
 
   /** What was held back. */
@@ -70,7 +79,7 @@ export class SqliteLoad {
     return records
   }
 
-  private read({ bytes, table }: Page, row: Page["rows"][number], records: Array<StoreRecord>): void {
+  private read({ bytes, table }: RowPage, row: RowPage["rows"][number], records: Array<StoreRecord>): void {
     // The casts: the rows of a page are those of its table.
     switch (table) {
       case "session":
@@ -87,9 +96,6 @@ export class SqliteLoad {
         this.pools.set(number, new PoolReader(bytes.subarray(start, end), chunks))
         return
       }
-      case "chunk":
-        this.readChunk(bytes, row as ChunkRow, records)
-        return
       case "retained": {
         this.flush(records)
         const [start, end, topic] = row as RetainedRow
@@ -107,15 +113,8 @@ export class SqliteLoad {
     this.catalog.sessions.set(clientId, known)
     const will = end === 0 ? undefined : SqliteMessage.readWill(bytes.subarray(start, end))
     if (end !== 0 && will === undefined) throw damaged(`the will of ${clientId}`)
-    return {
-      _tag: "PutSession",
-      clientId,
-      userName,
-      ...(unclaimed === 1 ? { unclaimed: true } : undefined),
-      expirySeconds,
-      disconnectedAt,
-      will
-    }
+    const record: PutSession = { _tag: "PutSession", clientId, userName, expirySeconds, disconnectedAt, will }
+    return unclaimed === 1 ? { ...record, unclaimed: true } : record
   }
 
   private sessionOf(number: number): LoadedSession {
@@ -148,9 +147,13 @@ export class SqliteLoad {
     return { _tag: "PutIncoming", clientId, packetId, message, state: state as IncomingState } // checked
   }
 
-  private readChunk(bytes: Uint8Array, row: ChunkRow, records: Array<StoreRecord>): void {
-    const [, , , , number, first, last, poolNumber] = row
+  private readChunk({ numbers }: ChunkPage, reader: EntryReader, at: number, records: Array<StoreRecord>): void {
+    const number = numbers[at + SqliteChunks.SESSION]!
+    const first = numbers[at + SqliteChunks.FIRST]!
+    const last = numbers[at + SqliteChunks.LAST]!
+    const poolNumber = numbers[at + SqliteChunks.POOL]!
     const { clientId, known } = this.sessionOf(number)
+    if (!(first <= last)) throw damaged(`a message for ${clientId}`) // nor is either of them no number
     if (number !== this.groupSession || first > this.groupLast) {
       this.flush(records)
       this.groupSession = number
@@ -160,10 +163,10 @@ export class SqliteLoad {
       this.groupLast = Math.max(this.groupLast, last)
     }
     known.lastOrder = Math.max(known.lastOrder, last)
-    const pool = poolNumber === null ? undefined : this.pools.get(poolNumber)
-    readEntries(bytes, row, clientId, pool, this.group)
+    const pool = poolNumber === 0 ? undefined : this.pools.get(poolNumber)
+    reader.read(at, clientId, pool, this.group)
     // Nobody else will ask for what is in it.
-    if (pool !== undefined && poolNumber !== null && --pool.waiting <= 0) this.pools.delete(poolNumber)
+    if (pool !== undefined && --pool.waiting <= 0) this.pools.delete(poolNumber)
   }
 
   private flush(records: Array<StoreRecord>): void {
@@ -175,94 +178,23 @@ export class SqliteLoad {
   }
 }
 
-/** Appends the messages of a chunk that are still there. Throws SqliteFailure. */
-const readEntries = (
-  bytes: Uint8Array,
-  [start, end, markStart, markEnd, , first, last]: ChunkRow,
-  clientId: string,
-  pool: PoolReader | undefined,
-  found: Array<PutOutgoing>
-): void => {
-  const states = markEnd === 0 ? undefined : SqliteMark.read(bytes.subarray(markStart, markEnd), last - first + 1)
-  const entries = new EntryReader(bytes.subarray(start, end), pool)
-  for (let order = first; order <= last; order++) {
-    const entry = entries.read(clientId, order)
-    if (entry === undefined) throw damaged(`a message for ${clientId}`)
-    if (states === undefined) found.push(entry)
-    else if (!SqliteMark.isGone(states, order - first)) {
-      const mark = SqliteMark.get(states, order - first)
-      if (mark !== undefined && !outgoingStates.includes(mark.state)) throw damaged(`a message for ${clientId}`)
-      found.push(mark === undefined ? entry : { ...entry, ...mark })
-    }
-  }
-}
-
 /** The messages of a page of one session's queue, in order; undefined behind the last. Throws SqliteFailure. */
 export const readQueued = (
   { chunks, complete, pools }: QueuePage,
   clientId: string,
   after: number
 ): ReadonlyArray<PutOutgoing> | undefined => {
-  if (chunks.rows.length === 0) return undefined
+  if (chunks.numbers.length === 0) return undefined
   const readers = new Map<number, PoolReader>()
   for (const row of pools.rows) {
     const [start, end, number, count] = row as PoolRow // the rows of a page are those of its table
     readers.set(number, new PoolReader(pools.bytes.subarray(start, end), count))
   }
   const found: Array<PutOutgoing> = []
-  for (const row of chunks.rows) {
-    const chunk = row as ChunkRow // as above
-    const pool = chunk[7]
-    readEntries(chunks.bytes, chunk, clientId, pool === null ? undefined : readers.get(pool), found)
+  const reader = new EntryReader(chunks)
+  for (let at = 0; at < chunks.numbers.length; at += SqliteChunks.CHUNK_COLUMNS) {
+    reader.read(at, clientId, readers.get(chunks.numbers[at + SqliteChunks.POOL]!), found)
   }
   const records = found.filter(({ order }) => order > after && order <= complete)
   return records.sort((a, b) => a.order - b.order)
-}
-
-/** The messages of a chunk, one behind the other. */
-class EntryReader {
-  private readonly messages: MessageReader
-  private readonly pool: PoolReader | undefined
-
-  constructor(source: Uint8Array, pool: PoolReader | undefined) {
-    this.messages = new MessageReader(source)
-    this.pool = pool
-  }
-
-  read(clientId: string, order: number): PutOutgoing | undefined {
-    const { reader } = this.messages
-    const flags = reader.uint8()
-    const qos = flags & 0x03
-    const state = reader.uint8()
-    const packetId = reader.uint16()
-    const subscriptionIdentifiers = (flags & IDENTIFIERS) === 0 ? undefined : this.readIdentifiers()
-    const sharedFilter = (flags & SHARED_FILTER) === 0 ? undefined : reader.text()
-    const message = (flags & POOLED) === 0 ? this.messages.read() : this.readPooled()
-    if (message === undefined || reader.error !== undefined || qos > 2 || !outgoingStates.includes(state)) {
-      return undefined
-    }
-    return {
-      _tag: "PutOutgoing",
-      clientId,
-      order,
-      message,
-      qos: qos as QoS, // checked
-      retain: (flags & RETAIN) !== 0,
-      packetId,
-      state: state as OutgoingState, // checked
-      subscriptionIdentifiers,
-      ...(sharedFilter === undefined ? undefined : { sharedFilter })
-    }
-  }
-
-  private readIdentifiers(): ReadonlyArray<number> {
-    const { reader } = this.messages
-    const identifiers: Array<number> = []
-    for (let left = reader.uint32(); left > 0 && reader.error === undefined; left--) identifiers.push(reader.uint32())
-    return identifiers
-  }
-
-  private readPooled(): StoredMessage | undefined {
-    return this.pool?.at(this.messages.reader.uint32())
-  }
 }

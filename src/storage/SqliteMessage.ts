@@ -69,6 +69,14 @@ export class MessageReader {
     this.reader = new Reader(source, at, source.length)
   }
 
+  /** Goes on with other bytes of the same source. */
+  seek(start: number, end: number): void {
+    const { reader } = this
+    reader.at = start
+    reader.end = end
+    reader.error = undefined
+  }
+
   /** Undefined when these bytes are no message; the payload is a view of them. */
   read(): StoredMessage | undefined {
     const { reader } = this
@@ -88,7 +96,7 @@ export class MessageReader {
     }
     const payload = reader.source.subarray(reader.at, end)
     reader.at = end
-    return {
+    const message: StoredMessage = {
       messageId,
       topic,
       payload,
@@ -96,9 +104,9 @@ export class MessageReader {
       retain: (flags & RETAIN) !== 0,
       properties,
       receivedAt,
-      expiresAt,
-      ...(origin === undefined ? undefined : { origin })
+      expiresAt
     }
+    return origin === undefined ? message : { ...message, origin }
   }
 
   private readTopic(): string {
@@ -108,10 +116,12 @@ export class MessageReader {
       reader.at = start + this.topicEnd - this.topicStart
       return this.topic
     }
-    this.topic = reader.text()
+    const topic = reader.text()
+    if (reader.error !== undefined) return topic
+    this.topic = topic
     this.topicStart = start
     this.topicEnd = reader.at
-    return this.topic
+    return topic
   }
 
   /** The same bytes as the last topic's, its length in front included. */

@@ -2,18 +2,21 @@
  * Reads what is kept, a page of rows at a time: everything for a broker that starts, and the waiting messages of one
  * session. Runs in the worker.
  */
-import type { DatabaseSync, StatementSync } from "node:sqlite"
+import type { DatabaseSync } from "node:sqlite"
 import { OBJECT_BYTES } from "../core/Content.ts"
 import { CHUNK_MESSAGES } from "./SqliteBatch.ts"
 import { SqliteBytes } from "./SqliteBytes.ts"
+import { type ChunkPage, chunkPages, ChunkRows } from "./SqliteChunks.ts"
+import { iterate } from "./SqliteRows.ts"
+
+export type Page = RowPage | ChunkPage
 
 /** Rows of one table. Blobs are in `bytes`: a row has where they start and end (both 0: there is none). */
-export type Page = { readonly bytes: Uint8Array<ArrayBuffer> } & (
+export type RowPage = { readonly bytes: Uint8Array<ArrayBuffer> } & (
   | { readonly table: "session"; readonly rows: ReadonlyArray<SessionRow> }
   | { readonly table: "subscription"; readonly rows: ReadonlyArray<SubscriptionRow> }
   | { readonly table: "incoming"; readonly rows: ReadonlyArray<IncomingRow> }
   | { readonly table: "pool"; readonly rows: ReadonlyArray<PoolRow> }
-  | { readonly table: "chunk"; readonly rows: ReadonlyArray<ChunkRow> }
   | { readonly table: "retained"; readonly rows: ReadonlyArray<RetainedRow> }
 )
 
@@ -31,14 +34,6 @@ export type SessionRow = readonly [
 export type SubscriptionRow = readonly [session: number, filter: string, options: number, identifier: number]
 export type IncomingRow = readonly [...message: Blob, session: number, packetId: number, state: number]
 export type PoolRow = readonly [...messages: Blob, number: number, chunks: number]
-export type ChunkRow = readonly [
-  ...entries: Blob,
-  ...marks: Blob,
-  session: number,
-  first: number,
-  last: number,
-  pool: number | null
-]
 export type RetainedRow = readonly [...message: Blob, topic: string]
 
 /** A page has about this many bytes of blobs, */
@@ -47,15 +42,15 @@ const PAGE_BYTES = 512 * 1024
 const PAGE_ROWS = 4_096
 
 interface Query {
-  readonly table: Page["table"]
+  readonly table: RowPage["table"]
   /** Blobs come first. */
   readonly blobs: number
   readonly sql: string
 }
 
 /**
- * A session comes before what is in it, and a session's messages in their order. Each order is that of a key or an
- * index to its last column: otherwise SQLite sorts, and with each row its blobs.
+ * A session comes before what is in it. Each order is that of a key to its last column: otherwise SQLite sorts, and
+ * with each row its blobs.
  */
 const queries = {
   session: {
@@ -76,15 +71,8 @@ const queries = {
     sql: "SELECT message, session, packet_id, state FROM incoming ORDER BY session, packet_id"
   },
   pool: { table: "pool", blobs: 1, sql: "SELECT messages, number, chunks FROM pool ORDER BY number" },
-  chunk: {
-    table: "chunk",
-    blobs: 2,
-    sql:
-      "SELECT entries, states, session, first, last, pool FROM chunk LEFT JOIN mark ON mark.chunk = chunk.id " +
-      "ORDER BY session, first, last, pool, chunk.id"
-  },
   retained: { table: "retained", blobs: 1, sql: "SELECT message, topic FROM retained" }
-} satisfies Record<Page["table"], Query>
+} satisfies Record<RowPage["table"], Query>
 
 /** Which messages of a session are read. */
 export interface QueueRange {
@@ -99,9 +87,9 @@ export interface QueueRange {
 
 /** Rows that hold the first messages of a range, as far as there are any. */
 export interface QueuePage {
-  readonly chunks: Page
+  readonly chunks: ChunkPage
   /** What the chunks point into. */
-  readonly pools: Page
+  readonly pools: RowPage
   /** Every message up to this order is in these chunks; above it a chunk that follows may have some too. */
   readonly complete: number
 }
@@ -117,7 +105,7 @@ const QUEUED =
  */
 export const queued = (database: DatabaseSync, { after, bytesMax, session, through }: QueueRange): QueuePage => {
   const pools = new Collected("pool", 1)
-  const chunks = new Collected("chunk", 2)
+  const chunks = new ChunkRows()
   const known = new Set<unknown>()
   let messages = 0
   let complete = through
@@ -125,7 +113,7 @@ export const queued = (database: DatabaseSync, { after, bytesMax, session, throu
   const found = iterate(database.prepare(QUEUED), session, after - CHUNK_MESSAGES + 2, through, after)
   for (const row of found) {
     const first = Number(row[3])
-    if (first > after + 1 && chunks.rows > 0 && chunks.length + pools.length + messages * OBJECT_BYTES >= bytesMax) {
+    if (first > after + 1 && chunks.count > 0 && chunks.length + pools.length + messages * OBJECT_BYTES >= bytesMax) {
       complete = first - 1
       break
     }
@@ -141,17 +129,17 @@ export const queued = (database: DatabaseSync, { after, bytesMax, session, throu
 }
 
 /**
- * All pages. The database is being read from the first to the last, or until the generator is closed: one long read,
- * where all others are short. It must see one instant, and while it lasts nothing is committed: there is no log that
- * could grow behind it.
+ * All pages, a session's messages in their order. While they are read nothing that is in them is committed, so that
+ * they are of one instant, and there is no log that could grow behind them.
  */
 export function* pages(database: DatabaseSync): Generator<Page, undefined, void> {
-  const tables = ["session", "subscription", "incoming", "pool", "chunk", "retained"] as const
-  for (const table of tables) yield* pagesOf(database, queries[table])
+  for (const table of ["session", "subscription", "incoming", "pool"] as const) yield* pagesOf(database, queries[table])
+  yield* chunkPages(database)
+  yield* pagesOf(database, queries.retained)
   return undefined
 }
 
-function* pagesOf(database: DatabaseSync, { blobs, sql, table }: Query): Generator<Page, undefined, void> {
+function* pagesOf(database: DatabaseSync, { blobs, sql, table }: Query): Generator<RowPage, undefined, void> {
   let collected = new Collected(table, blobs)
   for (const columns of iterate(database.prepare(sql))) {
     collected.add(columns)
@@ -166,12 +154,12 @@ function* pagesOf(database: DatabaseSync, { blobs, sql, table }: Query): Generat
 
 /** Rows of a table on their way into a page; the blobs come first in a row. */
 class Collected {
-  private readonly table: Page["table"]
+  private readonly table: RowPage["table"]
   private readonly blobs: number
   private readonly bytes = new SqliteBytes()
   private readonly list: Array<ReadonlyArray<unknown>> = []
 
-  constructor(table: Page["table"], blobs: number) {
+  constructor(table: RowPage["table"], blobs: number) {
     this.table = table
     this.blobs = blobs
   }
@@ -201,14 +189,9 @@ class Collected {
     this.list.push(row)
   }
 
-  page(): Page {
+  page(): RowPage {
     const { bytes, list: rows, table } = this
     // The rows are those of a query of the table, whose columns are those of its row type.
-    return { table, bytes: bytes.bytes.subarray(0, bytes.at), rows } as unknown as Page
+    return { table, bytes: bytes.bytes.subarray(0, bytes.at), rows } as unknown as RowPage
   }
-}
-
-const iterate = (statement: StatementSync, ...parameters: ReadonlyArray<number>): Iterable<ReadonlyArray<unknown>> => {
-  statement.setReturnArrays(true)
-  return statement.iterate(...parameters) as unknown as Iterable<ReadonlyArray<unknown>> // arrays from now on
 }

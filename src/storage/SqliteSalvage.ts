@@ -9,6 +9,7 @@ import { closeSync, copyFileSync, existsSync, openSync, readSync, rmSync, statSy
 import type { SQLInputValue, StatementSync } from "node:sqlite"
 import { DatabaseSync } from "./NodeSqlite.ts"
 import { SqliteCatalog } from "./SqliteCatalog.ts"
+import * as SqliteChunks from "./SqliteChunks.ts"
 import * as SqliteFailure from "./SqliteFailure.ts"
 import * as SqliteFile from "./SqliteFile.ts"
 import { SqliteLoad } from "./SqliteLoad.ts"
@@ -209,11 +210,17 @@ const copySession = (source: DatabaseSync, to: DatabaseSync, table: string, key:
 }
 
 const leaveOutNonsense = (database: DatabaseSync): void => {
-  const damaged: Array<readonly [Page["table"], ReadonlyArray<unknown>]> = []
-  const load = new SqliteLoad(new SqliteCatalog(), ({ table }, row) => damaged.push([table, row]))
+  // What a row is found by must be a number.
+  database.exec(`
+    DELETE FROM chunk
+    WHERE typeof(session) <> 'integer' OR typeof(first) <> 'integer' OR typeof(last) <> 'integer'
+      OR typeof(pool) NOT IN ('integer', 'null');
+  `)
+  const damaged: Array<readonly [Page, row: number]> = []
+  const load = new SqliteLoad(new SqliteCatalog(), (page, row) => damaged.push([page, row]))
   for (const page of pages(database)) load.records(page)
   SqliteSchema.transaction(database, () => {
-    for (const [table, row] of damaged) leaveOut(database, table, row as Array<number>) // the columns that are used are
+    for (const [page, row] of damaged) leaveOut(database, page, row)
     database.exec(`
       DELETE FROM mark WHERE chunk NOT IN (SELECT id FROM chunk);
       UPDATE pool SET chunks = (SELECT count(*) FROM chunk WHERE chunk.pool = pool.number);
@@ -223,23 +230,26 @@ const leaveOutNonsense = (database: DatabaseSync): void => {
 }
 
 /** The places in the rows are those of the types in `SqliteReader.ts`. */
-const leaveOut = (database: DatabaseSync, table: Page["table"], row: ReadonlyArray<number>): void => {
-  const run = (sql: string, ...values: ReadonlyArray<number>) => database.prepare(sql).run(...values)
-  switch (table) {
+const leaveOut = (database: DatabaseSync, page: Page, at: number): void => {
+  const run = (sql: string, ...values: ReadonlyArray<SQLInputValue>) => database.prepare(sql).run(...values)
+  switch (page.table) {
     case "session":
-      run("UPDATE session SET will = NULL WHERE number = ?", row[2]!)
+      run("UPDATE session SET will = NULL WHERE number = ?", page.rows[at]![2])
       return
     case "subscription":
-      run("DELETE FROM subscription WHERE session = ? AND filter = ?", row[0]!, row[1]!)
+      run("DELETE FROM subscription WHERE session = ? AND filter = ?", page.rows[at]![0], page.rows[at]![1])
       return
     case "incoming":
-      run("DELETE FROM incoming WHERE session = ? AND packet_id = ?", row[2]!, row[3]!)
+      run("DELETE FROM incoming WHERE session = ? AND packet_id = ?", page.rows[at]![2], page.rows[at]![3])
       return
-    case "chunk":
-      run("DELETE FROM chunk WHERE session = ? AND first = ?", row[4]!, row[5]!)
+    case "chunk": {
+      const chunk = page.numbers.slice(at * SqliteChunks.CHUNK_COLUMNS)
+      const [session, first] = [chunk[SqliteChunks.SESSION]!, chunk[SqliteChunks.FIRST]!]
+      run("DELETE FROM chunk WHERE session = ? AND first = ?", session, first)
       return
+    }
     case "retained":
-      run("DELETE FROM retained WHERE topic = ?", row[2]!)
+      run("DELETE FROM retained WHERE topic = ?", page.rows[at]![2])
       return
     case "pool":
       return // a damaged pool shows in the chunks that point into it

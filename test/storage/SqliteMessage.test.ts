@@ -44,6 +44,18 @@ describe("SqliteMessage", () => {
     assert.deepStrictEqual(written(SqliteMessage.read(old)!), old)
   })
 
+  it("reads on behind a topic that is none, and takes none that is the same for one that repeats", () => {
+    const sound = written(message(1, "topic"))
+    const broken = written(message(1, "topic"))
+    broken[broken.indexOf(0x74)] = 0xff
+    const reader = new SqliteMessage.MessageReader(Buffer.concat([broken, broken, sound, sound]))
+    const found = [0, 1, 2, 3].map((index) => {
+      reader.seek(index * sound.length, (index + 1) * sound.length)
+      return reader.read()?.topic
+    })
+    assert.deepStrictEqual(found, [undefined, undefined, "topic", "topic"])
+  })
+
   it("reads nothing from bytes that are cut off anywhere", () => {
     const bytes = written({ ...message(1), origin })
     for (let length = 0; length < bytes.length; length++) {

@@ -144,6 +144,23 @@ describe("SqliteSalvage", () => {
     })
   )
 
+  it.live("leaves out what is found by a number that is none", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const file = yield* filled(path)
+      const database = new DatabaseSync(file)
+      for (const [client, column] of ["session", "first", "last"].entries()) {
+        const number = `(SELECT number FROM session WHERE client_id = 'client ${client}')`
+        database.exec(`UPDATE chunk SET ${column} = 'x' WHERE session = ${number}`)
+      }
+      database.close()
+      const found = yield* recovered(file)
+      assert.strictEqual(found.length, records.length - 3 * 40)
+      for (const record of found) assert.isTrue(known.has(JSON.stringify(record)))
+      assert.deepStrictEqual(yield* recovered(file), found)
+    })
+  )
+
   it.live("keeps what is left of a store that is cut off", () =>
     Effect.gen(function* () {
       const path = yield* directory
