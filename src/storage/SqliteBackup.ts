@@ -45,7 +45,7 @@ const checkCopy = (copied: string): void => {
     const [verdict] = Object.values(database.prepare("PRAGMA integrity_check(1)").get() ?? {})
     if (verdict !== "ok") throw new SqliteFailure("corrupt", String(verdict))
     const load = new SqliteLoad(new SqliteCatalog())
-    for (const page of pages(database)) load.records(page)
+    load.check(pages(database))
   } catch (error) {
     const { kind, message } = of(error)
     throw kind === "corrupt"

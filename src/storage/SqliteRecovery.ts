@@ -55,7 +55,7 @@ const isDamaged = (file: string): boolean => {
     const [verdict] = Object.values(database.prepare("PRAGMA integrity_check(1)").get() ?? {})
     if (verdict !== "ok") return true
     const load = new SqliteLoad(new SqliteCatalog())
-    for (const page of pages(database)) load.records(page)
+    load.check(pages(database))
     return false
   } catch (error) {
     const failure = SqliteFile.failureOf(file, error)

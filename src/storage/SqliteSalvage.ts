@@ -218,7 +218,7 @@ const leaveOutNonsense = (database: DatabaseSync): void => {
   `)
   const damaged: Array<readonly [Page, row: number]> = []
   const load = new SqliteLoad(new SqliteCatalog(), (page, row) => damaged.push([page, row]))
-  for (const page of pages(database)) load.records(page)
+  load.check(pages(database))
   SqliteSchema.transaction(database, () => {
     for (const [page, row] of damaged) leaveOut(database, page, row)
     database.exec(`

@@ -109,6 +109,14 @@ export const toError = (file: string, error: unknown): StorageError => errorOf(f
 const attempt = <A>(file: string, body: () => A): Effect.Effect<A, StorageError> =>
   Effect.try({ try: body, catch: (error) => toError(file, error) })
 
+/** What is left of the records of a page. */
+type Parts = Iterator<ReadonlyArray<StoreRecord>, undefined>
+
+const NO_PARTS: Parts = [].values()
+
+const nextOf = (parts: Parts): Effect.Effect<IteratorResult<ReadonlyArray<StoreRecord>, undefined>, Refusal> =>
+  Effect.try({ try: () => parts.next(), catch: (error): Refusal => SqliteFailure.of(error) })
+
 /** The store of one file. */
 export class SqliteStore {
   /** For tests, which make it die. */
@@ -204,15 +212,13 @@ export class SqliteStore {
   /** While the records of one page are taken, the worker reads the next. */
   private pages(load: SqliteLoad.SqliteLoad): Stream.Stream<StoreRecord, Refusal> {
     const ahead = Array.from({ length: PAGES_AHEAD }, () => this.askAhead({ _tag: "Page" }))
-    return Stream.paginate(false, () =>
-      Effect.flatMap(ahead.shift() ?? Effect.succeed(undefined), (page) => {
-        if (page !== undefined) ahead.push(this.askAhead({ _tag: "Page" }))
-        return Effect.try({
-          try: () => {
-            const records = page === undefined ? load.end() : load.records(page)
-            return [records, page === undefined ? Option.none() : Option.some(false)] as const
-          },
-          catch: (error): Refusal => SqliteFailure.of(error)
+    return Stream.paginate(NO_PARTS, (parts) =>
+      Effect.flatMap(nextOf(parts), (part) => {
+        if (part.done !== true) return Effect.succeed([part.value, Option.some(parts)] as const)
+        return Effect.map(ahead.shift() ?? Effect.succeed(undefined), (page) => {
+          if (page === undefined) return [load.end(), Option.none()] as const
+          ahead.push(this.askAhead({ _tag: "Page" }))
+          return [[], Option.some<Parts>(load.parts(page))] as const
         })
       })
     )

@@ -37,7 +37,9 @@ const started = (file: string): ReadonlyArray<StoreRecord> => {
   try {
     const load = new SqliteLoad(new SqliteCatalog())
     const records: Array<StoreRecord> = []
-    for (let page = database.page(); page !== undefined; page = database.page()) records.push(...load.records(page))
+    for (let page = database.page(); page !== undefined; page = database.page()) {
+      for (const part of load.parts(page)) records.push(...part)
+    }
     return [...records, ...load.end()]
   } finally {
     database.close()

@@ -38,6 +38,25 @@ const removeOutgoing = (clientId: string, order: number): StoreOperation => ({
   order
 })
 
+describe("SqliteStore.load", () => {
+  it.live("gives some records at a time, so that no more of them than those are in memory", () =>
+    Effect.gen(function* () {
+      const store = yield* openIn(yield* directory, { durability: "none" })
+      yield* Stream.runDrain(store.load)
+      const clients = Array.from({ length: 3_000 }, (_, index) => `c${index}`)
+      const one = clients.flatMap((clientId) => [session(clientId), outgoing(clientId, 1)])
+      const many = Array.from({ length: 3_000 }, (_, index) => outgoing("c0", 2 + index))
+      yield* store.commit([...one, ...many], 1)
+      const lengths = yield* Stream.runCollect(Stream.map(Stream.chunks(store.load), (records) => records.length))
+      assert.strictEqual(
+        lengths.reduce((sum, length) => sum + length, 0),
+        one.length + many.length
+      )
+      assert.isBelow(Math.max(...lengths), 600)
+    })
+  )
+})
+
 describe("SqliteStorage holds what a plain map of records would", () => {
   for (let seed = 1; seed <= 4; seed++) {
     it.live(`after generated batches, restarts and deaths of its thread (seed ${seed})`, () =>

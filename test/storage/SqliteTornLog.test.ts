@@ -25,7 +25,9 @@ const open = (file: string) => new SqliteDatabase({ file, durability: "none", fi
 const recordsIn = (database: SqliteDatabase): ReadonlyArray<StoreRecord> => {
   const load = new SqliteLoad(new SqliteCatalog())
   const records: Array<StoreRecord> = []
-  for (let page = database.page(); page !== undefined; page = database.page()) records.push(...load.records(page))
+  for (let page = database.page(); page !== undefined; page = database.page()) {
+    for (const part of load.parts(page)) records.push(...part)
+  }
   return [...records, ...load.end()]
 }
 
