@@ -29,9 +29,9 @@ export interface Stored {
   first: number
   /**
    * Those that came by a shared subscription, by their places, oldest first: they are in memory besides, for whoever
-   * gets them if the session ends.
+   * gets them if the session ends. Made on first use.
    */
-  readonly shared: Map<number, Outgoing>
+  shared: Map<number, Outgoing> | undefined
   sharedBytes: number
   readonly newest: MessageList
 }
@@ -187,7 +187,9 @@ export class OutboundQueue {
     const { head, stored } = this
     const isShared = ({ sharedFilter }: Outgoing): boolean => sharedFilter !== undefined
     const first = [...head].filter(isShared)
-    return stored === undefined ? first : [...first, ...stored.shared.values(), ...[...stored.newest].filter(isShared)]
+    return stored === undefined
+      ? first
+      : [...first, ...(stored.shared?.values() ?? []), ...[...stored.newest].filter(isShared)]
   }
 
   /** What is in memory, oldest first. */
@@ -199,23 +201,24 @@ export class OutboundQueue {
   private begin(after: number): Stored {
     const newest = new MessageList(this.memory)
     const none = { count: 0, bytes: 0, atQos0: 0, sequence: 0, dropped: 0, first: 0, sharedBytes: 0 }
-    return { ...none, after, through: after, shared: new Map(), newest }
+    return { ...none, after, through: after, shared: undefined, newest }
   }
 
   private hold(stored: Stored, outgoing: Outgoing): void {
+    stored.shared ??= new Map()
     stored.shared.set(stored.first + stored.count, outgoing)
     this.count(stored, outgoing.message.bytes + Content.OBJECT_BYTES)
   }
 
   private release(stored: Stored, place: number): void {
-    const outgoing = stored.shared.get(place)
+    const outgoing = stored.shared?.get(place)
     if (outgoing === undefined) return
-    stored.shared.delete(place)
+    stored.shared?.delete(place)
     this.count(stored, -outgoing.message.bytes - Content.OBJECT_BYTES)
   }
 
   private releaseAll(stored: Stored): void {
-    stored.shared.clear()
+    stored.shared = undefined
     this.count(stored, -stored.sharedBytes)
   }
 

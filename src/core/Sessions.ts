@@ -176,7 +176,8 @@ const restoreInto = (
 ): void => {
   switch (record._tag) {
     case "PutSubscription": {
-      const { _tag, clientId: _, ...subscription } = record
+      const { filter, noLocal, qos, retainAsPublished, retainHandling, subscriptionIdentifier } = record
+      const subscription = { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier }
       session.putSubscription(subscription)
       core.router.subscribe(session, subscription)
       return
