@@ -51,8 +51,12 @@ export const sendQos0 = (
 export const mayTransmit = (core: CoreState, session: Session, connection: ServerConnection, now: number): boolean =>
   connection.unsent === undefined &&
   session.inflight.size < connection.sendMaximum &&
-  (connection.gatedBytes === 0 || connection.gatedBytes + connection.waitingBytes <= core.config.outboxBytesMax) &&
+  (!core.journal.enabled || hasRoomBehindGate(core, connection)) &&
   SlowConsumer.admits(core, connection, now)
+
+/** What waits at the gate for the store will be in the outbox. */
+const hasRoomBehindGate = ({ config }: CoreState, { gatedBytes, waitingBytes }: ServerConnection): boolean =>
+  gatedBytes === 0 || gatedBytes + waitingBytes <= config.outboxBytesMax
 
 /** Gives a message its packet id and sends it; `isNew` when the store does not know it yet. */
 export const transmit = (
