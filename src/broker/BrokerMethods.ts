@@ -144,7 +144,7 @@ export const inspecting = (running: Running) => ({
       connectionsRefused: listeners.refused,
       eventsDropped: hub.dropped,
       localMessagesDropped: local.dropped,
-      journalBytes: core.journal.bytes
+      journalBytes: core.journal.waitingBytes
     }
   })
 })

@@ -94,13 +94,13 @@ export class JournalDriver {
 
   /** Whether the next round of the event loop is waited for. */
   private gathers(now: number): boolean {
-    const { changes, waiting } = this.core.journal
+    const { changes, pending } = this.core.journal
     if (this.gatheringSince === 0) this.gatheringSince = now
     const gathered = now - this.gatheringSince
     const isQuiet = changes === this.changesSeen
     this.changesSeen = changes
     // With nothing left to be written, acknowledgements wait for nothing. (The clock may have been set back.)
-    return waiting > 0 && !isQuiet && gathered >= 0 && gathered < GATHER_MILLIS
+    return pending > 0 && !isQuiet && gathered >= 0 && gathered < GATHER_MILLIS
   }
 
   private begin(): void {

@@ -77,7 +77,7 @@ export interface CoreConfig {
   readonly retainedBytesMax: number
   /** Largest topic alias accepted from a client, and told to it. 0: no aliases. */
   readonly topicAliasMaximum: number
-  /** Most bytes of journal that wait for the store; beyond: connections with gated work are not read. */
+  /** Most bytes of journal, and of packets that wait for it; beyond: connections with gated work are not read. */
   readonly journalBytesMax: number
 }
 

@@ -6,7 +6,7 @@
  * and every gate is open: the packet path pays one branch.
  *
  * A message for a session is noted as the object that it is, and becomes a record in `take`. One that its client
- * acknowledges before that leaves nothing behind: with a fast subscriber those are half of all.
+ * acknowledges before that leaves nothing behind: with fast subscribers most are.
  */
 import * as Content from "./Content.ts"
 import type { Outgoing } from "./Outgoing.ts"
@@ -37,7 +37,7 @@ export class Journal {
   /** Packets that wait at the gates of all connections. */
   gated = 0
   /** How many operations the next `take` has. */
-  waiting = 0
+  pending = 0
   /** Grows with everything appended and everything withdrawn: whether a round of the event loop brought something. */
   changes = 0
   /** Undefined in the place of a message that is not to be stored any more. */
@@ -73,14 +73,14 @@ export class Journal {
   withdraw(outgoing: Outgoing): void {
     this.entries[outgoing.journalPlace] = undefined
     outgoing.journalPlace = -1
-    this.waiting--
+    this.pending--
     this.changes++
     const { bytes } = outgoing.message
     this.bytes -= bytes
     this.pendingBytes -= bytes
   }
 
-  /** All that waits for the store. */
+  /** Bytes of all that waits for the store, or for what it has yet to confirm. */
   get waitingBytes(): number {
     return this.bytes + this.gated * GATED_BYTES
   }
@@ -100,7 +100,7 @@ export class Journal {
     const batch = { operations, sequence: this.sequence }
     this.underway.push({ sequence: this.sequence, bytes: this.pendingBytes })
     this.entries = []
-    this.waiting = 0
+    this.pending = 0
     this.pendingBytes = 0
     this.taken = this.sequence
     return batch
@@ -117,7 +117,7 @@ export class Journal {
 
   private count(bytes: number): void {
     this.sequence++
-    this.waiting++
+    this.pending++
     this.changes++
     this.bytes += bytes
     this.pendingBytes += bytes

@@ -200,7 +200,7 @@ export const atEnd = (world: World, core: CoreState, store: MemoryStore): void =
     "dirty connections": core.dirty.length,
     closes: core.closes.length,
     "reading changes": core.readingChanges.length,
-    "journal bytes": core.journal.bytes,
+    "journal bytes": core.journal.waitingBytes,
     "bytes of queues": core.queueMemory.bytes,
     pageRequests: core.pageRequests.length
   }

@@ -97,7 +97,7 @@ export class SimulatedBroker {
     const held = session?.incomingSize ?? 0
     const subscribed = session?.subscriptions.size ?? 0
     this.call((core) => core.receive(connection, bytes, this.world.now))
-    const over = journal.bytes > config.journalBytesMax && journal.sequence !== before
+    const over = journal.waitingBytes > config.journalBytesMax && journal.sequence !== before
     // Connections that this input ended left their own records behind it.
     const stopped = connection.paused || this.core.closes.length > 0
     this.world.check(!over || stopped, () => `${link.name} is read though the journal is full.`)
