@@ -13,6 +13,7 @@ import { startChild } from "./children.ts"
 import { isSecure } from "./connection.ts"
 import { isDurable, type Scenario, type Transport, transportOf } from "./scenarios.ts"
 import { fillStore } from "./stored.ts"
+import type { Signal } from "./turns.ts"
 import * as WebSocket from "./web-socket.ts"
 
 /**
@@ -32,6 +33,7 @@ export interface RunningBroker {
   /** From just before the process was started to its first accepted connection. */
   readonly startMilliseconds: number
   readonly stop: () => Promise<void>
+  readonly signal: Signal
 }
 
 const listenTimeoutMilliseconds = 15_000
@@ -164,7 +166,8 @@ const startNode = async (
   try {
     const [, port] = await child.printed(/127\.0\.0\.1:(\d+)/, timeoutMilliseconds)
     await accepts(Number(port), child.ended)
-    return { pid: child.pid, port: Number(port), startMilliseconds: performance.now() - startedAt, stop: child.stop }
+    const { pid, signal, stop } = child
+    return { pid, port: Number(port), startMilliseconds: performance.now() - startedAt, stop, signal }
   } catch (error) {
     await child.stop()
     throw error
@@ -212,7 +215,8 @@ const startMosquitto = async (options: MosquittoOptions): Promise<RunningBroker>
   const child = startChild("mosquitto", ["-c", path], () => rmSync(directory, { recursive: true, force: true }))
   try {
     await accepts(port, child.ended)
-    return { pid: child.pid, port, startMilliseconds: performance.now() - startedAt, stop: child.stop }
+    const { pid, signal, stop } = child
+    return { pid, port, startMilliseconds: performance.now() - startedAt, stop, signal }
   } catch (error) {
     await child.stop()
     throw error

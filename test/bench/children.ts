@@ -3,6 +3,7 @@
  */
 import { type ChildProcess, fork, spawn } from "node:child_process"
 import { onCoresOf } from "./affinity.ts"
+import type { Signal } from "./turns.ts"
 
 interface Entry {
   readonly process: ChildProcess
@@ -38,6 +39,7 @@ export interface Child {
   readonly ended: () => string | undefined
   /** Kill it, and wait until it is gone. */
   readonly stop: () => Promise<void>
+  readonly signal: Signal
 }
 
 const track = (child: ChildProcess, cleanUp: () => void): { stop: () => Promise<void>; gone: Promise<void> } => {
@@ -97,18 +99,20 @@ export const startChild = (command: string, args: ReadonlyArray<string>, cleanUp
       })
       look()
     })
-  return { pid: child.pid ?? -1, printed, ended: () => ended, stop }
+  return { pid: child.pid ?? -1, printed, ended: () => ended, stop, signal: (name) => void child.kill(name) }
 }
 
 /** Start a module of the generator in a Node process, send it one message, and wait for its one answer. */
 export const ask = async <Question extends object, Reply>(
   module: string,
   question: Question,
-  timeoutSeconds: number
+  timeoutSeconds: number,
+  started: (process: Signal) => void = () => {}
 ): Promise<Reply> => {
   const [execPath = process.execPath, ...execArgv] = onCoresOf("generator", process.execPath, [])
   const child = fork(module, { execPath, execArgv, stdio: ["ignore", "ignore", "inherit", "ipc"] })
   const { stop, gone } = track(child, () => {})
+  started((name) => void child.kill(name))
   let timer: NodeJS.Timeout | undefined
   try {
     return await new Promise<Reply>((resolve, reject) => {

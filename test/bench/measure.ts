@@ -7,6 +7,7 @@ import { isSecure } from "./connection.ts"
 import type { Answer, Job } from "./job.ts"
 import type { Options } from "./options.ts"
 import { type Scenario, transportOf } from "./scenarios.ts"
+import type { Signal } from "./turns.ts"
 
 const generator = fileURLToPath(new URL("./generator.ts", import.meta.url))
 
@@ -20,23 +21,25 @@ export type Found = Answer & { readonly startMilliseconds?: number }
 
 export const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
-/** Start a broker, measure a scenario on it, and stop it. Never rejects. */
+/** Start a broker, measure a scenario on it, and stop it; `joined` is told of both processes. Never rejects. */
 export const measure = async (
   start: () => Promise<RunningBroker>,
   scenario: Scenario,
-  options: Options
+  options: Pick<Options, "seconds" | "warmUpSeconds">,
+  joined: (process: Signal) => void = () => {}
 ): Promise<Found> => {
   try {
     const running = await start()
     const { pid, port, startMilliseconds } = running
     try {
+      joined(running.signal)
       const { warmUpSeconds } = options
       const seconds = scenario.main ? options.seconds : options.seconds / 2
       const transport = transportOf(scenario)
       const authority = isSecure(transport) ? { authority: certificates().authority } : {}
       const job: Job = { scenario, address: { port, transport, ...authority }, brokerPid: pid, seconds, warmUpSeconds }
       const limit = scenario.kind === "offline" ? offlineSecondsMax : 2 * (seconds + warmUpSeconds) + spareSeconds
-      const answer = await ask<Job, Answer>(generator, job, limit)
+      const answer = await ask<Job, Answer>(generator, job, limit, joined)
       if (scenario.kind !== "stored" || "error" in answer) return { ...answer, startMilliseconds }
       // The start itself is what this one is about.
       return { measurement: { ...answer.measurement, startMilliseconds } }

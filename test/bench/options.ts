@@ -43,8 +43,9 @@ export const usage = `Measures this broker beside others on this machine. Usage:
   --quick          a first impression: one round, one second, the main rows (unless --rows names others)
   --self-test      how fast the load generator is: it drives a stand-in that forwards bytes and does nothing else
   --paired-with DIR
-                   instead: this checkout's broker against that of another, in ${pairedRounds} alternating rounds;
-                   prints the median of the rounds' ratios, and how far they spread
+                   instead: this checkout's broker against that of another, in ${pairedRounds} rounds; prints the
+                   median of the rounds' ratios, and how far they spread. At saturation, without a disk, both run at
+                   once and take turns every 50 ms (--seconds is what each has); else one after the other
                    (default rows: ${pairedScenarios.join(",")})
   --help           this text
 

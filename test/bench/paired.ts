@@ -1,6 +1,7 @@
 /**
- * `--paired-with DIR`: what a change costs. Ours of this checkout and ours of another are measured in turn, each round
- * gives one ratio, and the median of the ratios is the answer: what the machine does meanwhile meets both of a pair.
+ * `--paired-with DIR`: what a change costs. Each round measures ours of this checkout and ours of another and gives one
+ * ratio; the median of the ratios is the answer. Where both can share the machine they are measured at once, in turns
+ * of a few milliseconds; else one after the other.
  */
 import { existsSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
@@ -9,20 +10,78 @@ import { startOurs } from "./brokers.ts"
 import { compareRounds, type Round } from "./comparison.ts"
 import type { Measurement } from "./job.ts"
 import { describeMachine } from "./machine.ts"
-import { measure } from "./measure.ts"
+import { type Found, measure } from "./measure.ts"
 import type { Options } from "./options.ts"
-import { roundsOf, type Scenario } from "./scenarios.ts"
+import { isDurable, roundsOf, type Scenario } from "./scenarios.ts"
 import { machineText, pairTable } from "./table.ts"
+import { type Side, Turns } from "./turns.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 
+interface Checkout {
+  readonly side: "here" | "there"
+  readonly directory: string
+}
+
+/** Latencies would be those of the turns, and a disk works on while its process is stopped. */
+export const takesTurns = (scenario: Scenario): boolean =>
+  scenario.kind === "messages" &&
+  !isDurable(scenario) &&
+  !scenario.frozenSubscriber &&
+  scenario.messagesPerSecond === undefined &&
+  scenario.churnPerSecond === undefined
+
+/** Everything lasts twice as long, because each runs for half of the time. */
+const measureInTurns = async (
+  checkouts: readonly [Checkout, Checkout],
+  scenario: Scenario,
+  { seconds, warmUpSeconds }: Options
+): Promise<ReadonlyArray<Found>> => {
+  const turns = new Turns()
+  const starting = checkouts.map(({ directory }) => startOurs(directory, scenario))
+  const bothStarted = Promise.allSettled(starting)
+  const wall = { seconds: 2 * seconds, warmUpSeconds: 2 * warmUpSeconds }
+  const run = (side: Side): Promise<Found> =>
+    measure(
+      () => bothStarted.then(() => starting[side]!),
+      scenario,
+      wall,
+      (process) => turns.join(side, process)
+    )
+  const found = await Promise.all([run(0), run(1)])
+  turns.end()
+  return found.map(inItsTime)
+}
+
+/** What was done in a window of which it had half. */
+const inItsTime = (found: Found): Found => {
+  if ("error" in found) return found
+  const { deliveriesPerSecond = 0, ...rest } = found.measurement
+  return { ...found, measurement: { ...rest, deliveriesPerSecond: 2 * deliveriesPerSecond } }
+}
+
+const measureInSuccession = async (
+  checkouts: readonly [Checkout, Checkout],
+  scenario: Scenario,
+  options: Options
+): Promise<ReadonlyArray<Found>> => {
+  const found: Array<Found> = []
+  for (const { directory } of checkouts) {
+    found.push(await measure(() => startOurs(directory, scenario), scenario, options))
+  }
+  return found
+}
+
 const measureRound = async (other: string, scenario: Scenario, round: number, options: Options): Promise<Round> => {
-  const sides = { here: root, there: other }
+  const here: Checkout = { side: "here", directory: root }
+  const there: Checkout = { side: "there", directory: other }
+  // Whoever is second meets a warmer machine, so they take turns at that too.
+  const checkouts = round % 2 === 1 ? ([here, there] as const) : ([there, here] as const)
+  const measureBoth = takesTurns(scenario) ? measureInTurns : measureInSuccession
   const measured: { here?: Measurement; there?: Measurement } = {}
   const errors: Array<string> = []
-  // Whoever is second meets a warmer machine, so they take turns at that too.
-  for (const side of round % 2 === 1 ? (["here", "there"] as const) : (["there", "here"] as const)) {
-    const found = await measure(() => startOurs(sides[side], scenario), scenario, options)
+  for (const [index, found] of (await measureBoth(checkouts, scenario, options)).entries()) {
+    const { side } = checkouts[index === 0 ? 0 : 1]
     if ("error" in found) errors.push(`${side}: ${found.error}`)
     else measured[side] = found.measurement
   }
@@ -61,7 +120,7 @@ export const pair = async (directory: string, options: Options, say: (line: stri
     )
   )
   console.log(`\n${machineText(machine, [])}`)
-  console.log(`Here is ${root}, there is ${other}; ratios are here ÷ there, of alternating rounds.\n`)
+  console.log(`Here is ${root}, there is ${other}; ratios are here ÷ there, one a round.\n`)
   console.log(pairTable(comparisons))
   const lost = rounds.reduce((sum, { here, there }) => sum + (here?.messagesLost ?? 0) + (there?.messagesLost ?? 0), 0)
   const errors = rounds.flatMap((round) => round.errors)
