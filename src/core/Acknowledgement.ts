@@ -55,19 +55,22 @@ export const pubRec = (
   outgoing.state = next
   if (core.events.messages) MessageEvents.outgoingStatus(core, connection, outgoing, next, session.hasResent(outgoing))
   // PUBREL only when state 4 is durable; a repeated PUBREC in state 4 waits behind the first in the same lane.
-  const sequence = repeated ? 0 : SessionJournal.setOutgoing(core, session, outgoing)
+  const sequence = repeated || !core.journal.enabled ? 0 : SessionJournal.setOutgoing(core, session, outgoing)
   if (sequence === 0 && !connection.gated && !core.events.messages) {
     outgoing.state = outgoingAfter.pubRel[next]!
     Output.acknowledge(core, connection, AckType.PUBREL, packet.packetId)
     return
   }
-  const released = (): void => {
+  const released = pubRelReleased(core, connection, session, outgoing)
+  Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBREL, packet.packetId, 0, released)
+}
+
+const pubRelReleased =
+  (core: CoreState, connection: ServerConnection, session: Session, outgoing: Outgoing) => (): void => {
     outgoing.state = outgoingAfter.pubRel[outgoing.state] ?? outgoing.state
     if (!core.events.messages) return
     MessageEvents.outgoingStatus(core, connection, outgoing, outgoing.state, session.hasResent(outgoing))
   }
-  Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBREL, packet.packetId, 0, released)
-}
 
 export const pubComp = (
   core: CoreState,
@@ -93,11 +96,13 @@ const finish = (
   outgoing.state = 10
   session.inflight.delete(outgoing.packetId)
   if (connection.unsent !== undefined) connection.unsent.delete(outgoing)
-  SessionJournal.removeOutgoing(core, session, outgoing)
+  if (core.journal.enabled) SessionJournal.removeOutgoing(core, session, outgoing)
   if (refused) Dropping.drop(core, session.clientId, outgoing.message.topic, outgoing.qos, "refused")
-  else if (core.events.messages) {
-    MessageEvents.outgoingStatus(core, connection, outgoing, 10, session.hasResent(outgoing))
-    MessageEvents.sent(core, connection, outgoing)
-  }
+  else if (core.events.messages) tellSent(core, connection, session, outgoing)
   if (session.queue.length > 0 || connection.unsent !== undefined) Redelivery.pump(core, session, now)
+}
+
+const tellSent = (core: CoreState, connection: ServerConnection, session: Session, outgoing: Outgoing): void => {
+  MessageEvents.outgoingStatus(core, connection, outgoing, 10, session.hasResent(outgoing))
+  MessageEvents.sent(core, connection, outgoing)
 }

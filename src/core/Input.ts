@@ -16,6 +16,7 @@ import * as Frames from "./Frames.ts"
 import * as Output from "./Output.ts"
 import * as Publishing from "./Publishing.ts"
 import { PAUSED_BY_WORK, type ServerConnection } from "./ServerConnection.ts"
+import type { Session } from "./Session.ts"
 import * as SlowConsumer from "./SlowConsumer.ts"
 import * as Subscriptions from "./Subscriptions.ts"
 import * as Workload from "./Workload.ts"
@@ -99,6 +100,20 @@ const handle = (core: CoreState, connection: ServerConnection, packet: Packet | 
     case "PubComp":
       Acknowledgement.pubComp(core, connection, session, packet, now)
       return
+    default:
+      handleOther(core, connection, session, packet, now)
+  }
+}
+
+/** What is not of the flow of messages: apart, so that the compiler has room to inline those. */
+const handleOther = (
+  core: CoreState,
+  connection: ServerConnection,
+  session: Session,
+  packet: Packet,
+  now: number
+): void => {
+  switch (packet._tag) {
     case "PingReq":
       Output.send(core, connection, { _tag: "PingResp" })
       return

@@ -66,7 +66,10 @@ export const acknowledge = (
   type: AckType.AckType,
   packetId: number,
   reasonCode = 0
-): void => acknowledgeWhenDurable(core, connection, 0, type, packetId, reasonCode)
+): void => {
+  if (connection.gated) acknowledgeWhenDurable(core, connection, 0, type, packetId, reasonCode)
+  else writeAck(core, connection, type, packetId, reasonCode)
+}
 
 /**
  * The same when everything up to `sequence` is durable, behind earlier ones that wait. Without a journal, and at reason

@@ -2,6 +2,9 @@
  * Messages from clients: topic alias, quota, permission, retained, routing, and the answer that promises they are kept.
  *
  * Owns the incoming half of the QoS flows. A QoS 2 message is kept from PUBLISH and routed once, at PUBREL.
+ *
+ * What happens when an acknowledgement is released is made in functions of their own: one that has a closure over its
+ * parameters allocates a context with every call, also when the closure is not made.
  */
 import type { DecodedPublish } from "../protocol/Decoder.ts"
 import type { PubRel } from "../protocol/Packet.ts"
@@ -41,13 +44,9 @@ export const publish = (
   if (packet.qos > 0) {
     if (packet.qos === 2 && repeatPubRec(core, connection, session, packet)) return
     // Before 5.0 a client is told no maximum: QoS 1 that waits for the store is bounded by `journalBytesMax` instead.
-    const waiting = connection.version === 5 ? connection.unacknowledged : 0
+    const waiting = core.journal.enabled && connection.version === 5 ? connection.unacknowledged : 0
     if (session.incomingSize + waiting >= core.config.receiveMaximum) {
-      const error = new ProtocolError(
-        0x93,
-        "More QoS 1 and 2 messages are unacknowledged than Receive Maximum [MQTT-3.3.4-9]."
-      )
-      Disconnection.fail(core, connection, error, now)
+      Disconnection.fail(core, connection, moreThanReceiveMaximum(), now)
       return
     }
     if (core.journal.refusing) {
@@ -65,6 +64,9 @@ export const publish = (
   }
   accept(core, connection, session, packet, topic, now)
 }
+
+const moreThanReceiveMaximum = (): ProtocolError =>
+  new ProtocolError(0x93, "More QoS 1 and 2 messages are unacknowledged than Receive Maximum [MQTT-3.3.4-9].")
 
 const accept = (
   core: CoreState,
@@ -92,21 +94,21 @@ const acceptQos1 = (
   dup: boolean,
   now: number
 ): void => {
-  const before = core.journal.sequence
   if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), 6, dup)
+  const before = core.journal.sequence
   const reasonCode = Routing.routeAlong(core, message, routeOf(core, connection, message.topic), now)
-  const sequence = promisedSequence(core, message, before)
-  if (!core.events.messages) {
-    Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBACK, packetId, reasonCode)
-    return
-  }
-  const subject = subjectOf(message, packetId)
-  const released = (): void => {
+  const sequence = core.journal.enabled ? promisedSequence(core, message, before) : 0
+  const released = core.events.messages
+    ? pubAckReleased(core, connection, subjectOf(message, packetId), dup)
+    : undefined
+  Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBACK, packetId, reasonCode, released)
+}
+
+const pubAckReleased =
+  (core: CoreState, connection: ServerConnection, subject: MessageEvents.Subject, dup: boolean) => (): void => {
     MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubAck[6]!, dup)
     MessageEvents.received(core, connection, subject)
   }
-  Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBACK, packetId, reasonCode, released)
-}
 
 const acceptQos2 = (
   core: CoreState,
@@ -117,7 +119,7 @@ const acceptQos2 = (
   dup: boolean
 ): void => {
   const kept = message.keep(core.slab)
-  const sequence = SessionJournal.putIncoming(core, session, packetId, kept, 7)
+  const sequence = core.journal.enabled ? SessionJournal.putIncoming(core, session, packetId, kept, 7) : 0
   const incoming = new IncomingMessage(packetId, kept, sequence, dup)
   session.incoming.set(packetId, incoming)
   if (core.events.messages) MessageEvents.incomingStatus(core, connection, subjectOf(kept, packetId), 7, dup)
@@ -145,15 +147,18 @@ const sendPubRec = (core: CoreState, connection: ServerConnection, incoming: Inc
     Output.acknowledge(core, connection, AckType.PUBREC, incoming.packetId)
     return
   }
-  const released = (): void => {
-    const { dup, message, packetId, state } = incoming
-    incoming.state = incomingAfter.pubRec[state] ?? state
-    // A duplicate that is answered again changes nothing.
-    if (core.events.messages && incoming.state !== state) {
-      MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), incoming.state, dup)
-    }
+  const { packetId, sequence } = incoming
+  const released = pubRecReleased(core, connection, incoming)
+  Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBREC, packetId, 0, released)
+}
+
+const pubRecReleased = (core: CoreState, connection: ServerConnection, incoming: IncomingMessage) => (): void => {
+  const { dup, message, packetId, state } = incoming
+  incoming.state = incomingAfter.pubRec[state] ?? state
+  // A duplicate that is answered again changes nothing.
+  if (core.events.messages && incoming.state !== state) {
+    MessageEvents.incomingStatus(core, connection, subjectOf(message, packetId), incoming.state, dup)
   }
-  Output.acknowledgeWhenDurable(core, connection, incoming.sequence, AckType.PUBREC, incoming.packetId, 0, released)
 }
 
 /** The client gives the message over: release and routing are one atomic batch of the journal. */
@@ -175,10 +180,16 @@ export const pubRel = (
     Output.acknowledgeWhenDurable(core, connection, core.journal.sequence, AckType.PUBCOMP, packetId, 0)
     return
   }
-  if (!core.installed.publish) {
-    release(core, connection, session, incoming, true, now)
-    return
-  }
+  if (core.installed.publish) askRelease(core, connection, session, incoming)
+  else release(core, connection, session, incoming, true, now)
+}
+
+const askRelease = (
+  core: CoreState,
+  connection: ServerConnection,
+  session: Session,
+  incoming: IncomingMessage
+): void => {
   const { message } = incoming
   const answered = (answer: Answer, later: number): void => {
     const permitted = !ReasonCode.isFailure(answer.reasonCode)
@@ -208,24 +219,32 @@ const release = (
   }
   const before = core.journal.sequence
   if (permitted) Routing.routeAlong(core, incoming.message, core.router.route(incoming.message.topic), now)
-  SessionJournal.removeIncoming(core, session, incoming)
-  const sequence = promisedSequence(core, incoming.message, before)
+  const sequence = core.journal.enabled ? journalRelease(core, session, incoming, before) : 0
   if (sequence === 0 && !core.events.messages) {
     session.incoming.delete(packetId)
     Output.acknowledge(core, connection, AckType.PUBCOMP, packetId)
     return
   }
-  // It stays, in state 9, until PUBCOMP may be shown: a repeated PUBREL must not be told "not found" before that.
-  const released = (): void => {
-    session.incoming.delete(packetId)
-    if (core.events.messages) {
-      const subject = subjectOf(incoming.message, packetId)
-      MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubComp[9]!, incoming.dup)
-      if (permitted) MessageEvents.received(core, connection, subject)
-    }
-  }
+  const released = pubCompReleased(core, connection, session, incoming, permitted)
   Output.acknowledgeWhenDurable(core, connection, sequence, AckType.PUBCOMP, packetId, 0, released)
 }
+
+const journalRelease = (core: CoreState, session: Session, incoming: IncomingMessage, before: number): number => {
+  SessionJournal.removeIncoming(core, session, incoming)
+  return promisedSequence(core, incoming.message, before)
+}
+
+/** It stays, in state 9, until PUBCOMP may be shown: a repeated PUBREL must not be told "not found" before that. */
+const pubCompReleased =
+  (core: CoreState, connection: ServerConnection, session: Session, incoming: IncomingMessage, permitted: boolean) =>
+  (): void => {
+    const { dup, message, packetId } = incoming
+    session.incoming.delete(packetId)
+    if (!core.events.messages) return
+    const subject = subjectOf(message, packetId)
+    MessageEvents.incomingStatus(core, connection, subject, incomingAfter.pubComp[9]!, dup)
+    if (permitted) MessageEvents.received(core, connection, subject)
+  }
 
 /**
  * What must be durable before a message is acknowledged; 0: nothing. `before` is where the journal was when it came. To
