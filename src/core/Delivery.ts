@@ -31,7 +31,7 @@ export const deliverAll = (core: CoreState, passing: Message, route: Route, now:
     if (receiver.noLocal && receiver.session === message.publisher) deliverOwn(core, receiver, message, now)
     else deliverTo(core, receiver, message, now)
   }
-  for (const group of groups) deliverShared(core, group, message, now)
+  for (let index = 0; index < groups.length; index++) deliverShared(core, groups[index]!, message, now)
   return count
 }
 
@@ -115,30 +115,34 @@ export const deliver = (
     if (connection !== undefined && session.queue.atQos0 === 0) {
       Transmission.sendQos0(core, connection, message, retain, identifiers, now)
     } else if (connection !== undefined || (core.config.queueQos0 && session.durable)) {
-      Queueing.enqueue(
-        core,
-        session,
-        outgoing(core, session, message.keep(core.slab).own(), 0, retain, identifiers, sharedFilter),
-        now
-      )
+      queue(core, session, message, 0, retain, identifiers, sharedFilter, now)
     }
     return
   }
   if (connection === undefined) {
     // A session that ends with its connection has nobody left to deliver to, unless its CONNACK waits for the store.
     if (!session.durable && session.owner === undefined) return
-    Queueing.enqueue(
-      core,
-      session,
-      outgoing(core, session, message.keep(core.slab).own(), qos, retain, identifiers, sharedFilter),
-      now
-    )
+    queue(core, session, message, qos, retain, identifiers, sharedFilter, now)
     return
   }
   const next = outgoing(core, session, message.keep(core.slab), qos, retain, identifiers, sharedFilter)
   if (session.queue.length === 0 && Transmission.mayTransmit(core, session, connection, now)) {
     Transmission.transmit(core, session, connection, next, true, now)
   } else Queueing.enqueue(core, session, next, now)
+}
+
+const queue = (
+  core: CoreState,
+  session: Session,
+  message: Message,
+  qos: QoS,
+  retain: boolean,
+  identifiers: ReadonlyArray<number> | undefined,
+  sharedFilter: string | undefined,
+  now: number
+): void => {
+  const next = outgoing(core, session, message.keep(core.slab).own(), qos, retain, identifiers, sharedFilter)
+  Queueing.enqueue(core, session, next, now)
 }
 
 const outgoing = (
