@@ -1,5 +1,6 @@
 /** `npm run fuzz`: hostile connections against a broker for as long as one likes. `--help` tells the rest. */
 import { parseArgs } from "node:util"
+import * as CommandLine from "../command-line/CommandLine.ts"
 import { Campaign, convict, type Options } from "./Campaign.ts"
 import * as Script from "./Script.ts"
 
@@ -14,31 +15,23 @@ serves others, and forgets them. Usage: npm run fuzz -- [options]
   --help           this text
 `
 
-const whole = (name: string, value: string | undefined): number | undefined => {
-  if (value === undefined) return undefined
-  const number = Number(value)
-  if (!Number.isInteger(number) || number < 0) throw new Error(`--${name} must be a whole number, not ${value}`)
-  return number
-}
-
 const parse = (): Options | undefined => {
   const { values } = parseArgs({
     options: {
       minutes: { type: "string", default: "1" },
-      seed: { type: "string" },
-      from: { type: "string" },
+      seed: { type: "string", default: String(Date.now() % 1_000_000) },
+      from: { type: "string", default: "0" },
       connections: { type: "string" },
       store: { type: "boolean", default: false },
       help: { type: "boolean", default: false }
     }
   })
   if (values.help) return undefined
-  const minutes = Number(values.minutes)
-  if (!(minutes > 0)) throw new Error(`--minutes must be a number above 0, not ${values.minutes}`)
-  const count = whole("connections", values.connections)
+  const minutes = CommandLine.positive("minutes", values.minutes)
+  const count = values.connections === undefined ? undefined : CommandLine.whole("connections", values.connections)
   return {
-    seed: whole("seed", values.seed) ?? Date.now() % 1_000_000,
-    from: whole("from", values.from) ?? 0,
+    seed: CommandLine.whole("seed", values.seed),
+    from: CommandLine.whole("from", values.from),
     count,
     until: count === undefined ? Date.now() + minutes * 60_000 : Number.POSITIVE_INFINITY,
     keeps: values.store ? "everything" : "nothing",
@@ -77,11 +70,4 @@ const main = async (options: Options): Promise<number> => {
   return 1
 }
 
-try {
-  const options = parse()
-  if (options === undefined) console.log(usage)
-  else process.exitCode = await main(options)
-} catch (error) {
-  console.error(error instanceof Error ? error.message : String(error))
-  process.exitCode = 2
-}
+await CommandLine.run(usage, parse, main)

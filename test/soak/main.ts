@@ -1,5 +1,6 @@
 /** `npm run soak`: the broker under changing load for as long as one likes, and a verdict. `--help` tells the rest. */
 import { parseArgs } from "node:util"
+import * as CommandLine from "../command-line/CommandLine.ts"
 import * as Soak from "./Soak.ts"
 
 const usage = `Puts a broker in a process of its own under every kind of load at once: clients that come and go, durable
@@ -13,7 +14,30 @@ Usage: npm run soak -- [options]
   --help           this text
 `
 
-const main = async (minutes: number, seed: number, store: boolean): Promise<number> => {
+interface Options {
+  readonly minutes: number
+  readonly seed: number
+  readonly store: boolean
+}
+
+const parse = (): Options | undefined => {
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: "string", default: "5" },
+      seed: { type: "string", default: "1" },
+      store: { type: "boolean", default: false },
+      help: { type: "boolean", default: false }
+    }
+  })
+  if (values.help) return undefined
+  return {
+    minutes: CommandLine.positive("minutes", values.minutes),
+    seed: CommandLine.whole("seed", values.seed),
+    store: values.store
+  }
+}
+
+const main = async ({ minutes, seed, store }: Options): Promise<number> => {
   const seconds = minutes * 60
   const verdict = await Soak.run({
     seconds,
@@ -38,21 +62,4 @@ const main = async (minutes: number, seed: number, store: boolean): Promise<numb
   return verdict.problems.length === 0 ? 0 : 1
 }
 
-try {
-  const { values } = parseArgs({
-    options: {
-      minutes: { type: "string", default: "5" },
-      seed: { type: "string", default: "1" },
-      store: { type: "boolean", default: false },
-      help: { type: "boolean", default: false }
-    }
-  })
-  const [minutes, seed] = [Number(values.minutes), Number(values.seed)]
-  if (!(minutes > 0)) throw new Error(`--minutes must be a number above 0, not ${values.minutes}`)
-  if (!Number.isInteger(seed)) throw new Error(`--seed must be a whole number, not ${values.seed}`)
-  if (values.help) console.log(usage)
-  else process.exitCode = await main(minutes, seed, values.store)
-} catch (error) {
-  console.error(error instanceof Error ? error.message : String(error))
-  process.exitCode = 2
-}
+await CommandLine.run(usage, parse, main)

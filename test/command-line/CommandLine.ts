@@ -1,0 +1,54 @@
+/**
+ * The command lines of the programs that search for faults: `npm run simulate`, `fuzz`, `soak` and `test:crash`.
+ *
+ * Owns what they have in common: `--help` prints the usage, and what is wrong with the arguments is said in a line.
+ * The exit code is 2 then, and when the program itself fails; 1 says that it found something. What can be asked for is
+ * each program's own.
+ */
+
+/** A number that a program is given. */
+export const whole = (option: string, value: string): number => {
+  const number = Number(value)
+  if (!/^\d+$/.test(value) || !Number.isSafeInteger(number)) {
+    throw new Error(`--${option} must be a whole number, not ${value}`)
+  }
+  return number
+}
+
+export const positive = (option: string, value: string): number => {
+  const number = Number(value)
+  if (!(number > 0)) throw new Error(`--${option} must be a number above 0, not ${value}`)
+  return number
+}
+
+/**
+ * Runs a program.
+ *
+ * @param parse reads the arguments; undefined: `--help`. Throws an Error whose message says what is wrong with them.
+ * @param main returns the exit code
+ */
+export const run = async <Options>(
+  usage: string,
+  parse: () => Options | undefined,
+  main: (options: Options) => number | Promise<number>
+): Promise<void> => {
+  let options: Options | undefined
+  try {
+    options = parse()
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error))
+    process.exitCode = 2
+    return
+  }
+  if (options === undefined) {
+    console.log(usage)
+    return
+  }
+  try {
+    process.exitCode = await main(options)
+  } catch (error) {
+    console.error(error)
+    // What it started may still live.
+    process.exit(2)
+  }
+}
