@@ -29,7 +29,7 @@ const lower = ["protocol", "core", "storage", "transport"]
 arrows.set("protocol", { folders: [], packages: ["effect/Schema", ...dataModules] })
 arrows.set("core", { folders: ["protocol"], packages: dataModules })
 arrows.set("storage", { folders: ["protocol", "core"], packages: runtimes })
-arrows.set("transport", { folders: [], packages: ["effect/*", "node:*", "ws", "node-forge"] })
+arrows.set("transport", { folders: [], packages: ["effect/*", "node:*", "ws", "node-forge", "pkijs"] })
 // One table of settings is behind the typed configuration of the services, the string form and the command line.
 arrows.set("settings", { folders: lower, packages: runtimes })
 arrows.set("broker", { folders: [...lower, "settings"], packages: runtimes })

@@ -12,7 +12,6 @@ import * as Fs from "node:fs/promises"
 import * as Tls from "node:tls"
 import * as CertificateError from "./CertificateError.ts"
 import * as CertificateStore from "./CertificateStore.ts"
-import * as Der from "./Der.ts"
 import * as DistinguishedName from "./DistinguishedName.ts"
 import { errnoOf } from "./ListenError.ts"
 import type { CertificateConfig } from "./ListenerConfig.ts"
@@ -117,19 +116,19 @@ const fromPem = Effect.fnUntraced(function* (text: string, password: string, nam
   }
 })
 
-/** Whether a PFX says itself when its password is wrong. Without that, a wrong one is found like that of a key. */
-const hasAuthenticationCode = (bytes: Buffer): boolean => {
-  try {
-    return Der.inside(Der.readAll(bytes)[0]).length !== 2
-  } catch (_error) {
-    return true // it is damaged, or in a form that nobody writes without the code
-  }
-}
-
 const WEAK = "it is encrypted in a way that OpenSSL 3 no longer accepts (RC2, RC4 or DES)"
 
-/** Why OpenSSL would not use a PFX; undefined: nothing that its contents do not say better. */
-const pfxFault = (bytes: Buffer, password: string, name: string): CertificateError.CertificateError | undefined => {
+/**
+ * Why OpenSSL would not use a PFX; undefined: nothing that its contents do not say better.
+ *
+ * @param hasCode whether it says itself when its password is wrong; if not, that is found like that of a key
+ */
+const pfxFault = (
+  bytes: Buffer,
+  password: string,
+  hasCode: boolean,
+  name: string
+): CertificateError.CertificateError | undefined => {
   try {
     Tls.createSecureContext({ pfx: bytes, passphrase: password })
     return undefined
@@ -138,7 +137,7 @@ const pfxFault = (bytes: Buffer, password: string, name: string): CertificateErr
     if (message.includes("mac verify failure")) return wrongPassword(name)
     if (message.includes("Unsupported PKCS12")) return damaged(name, CertificateStore.reexport(name, WEAK, "-legacy "))
     if (message.includes("Unable to load")) return undefined
-    if (!hasAuthenticationCode(bytes)) return wrongPassword(name)
+    if (!hasCode) return wrongPassword(name)
     return damaged(name, `it is not a PFX (PKCS#12) store (${message}). Check the file and its store type.`)
   }
 }
@@ -150,7 +149,7 @@ const fromPfx = Effect.fnUntraced(function* (bytes: Buffer, password: string, na
     const why = `it takes ${iterations} iterations to open, and more than ${Pkcs12.ITERATIONS_MAX} take too long`
     return yield* damaged(name, CertificateStore.reexport(name, why))
   }
-  const fault = pfxFault(bytes, password, name)
+  const fault = pfxFault(bytes, password, Pkcs12.hasAuthenticationCode(bytes), name)
   if (fault !== undefined) return yield* fault
   return yield* Effect.tryPromise({
     try: async () => {

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import type { X509Certificate } from "node:crypto"
 import { CertificateStatusBad } from "./CertificateError.ts"
 import * as DistinguishedName from "./DistinguishedName.ts"
-import * as OcspMessage from "./OcspMessage.ts"
+import type * as OcspMessage from "./OcspMessage.ts"
 
 /** 0 nobody is asked; 1 a certificate that is revoked is refused; 2 so is one whose authority does not answer. */
 export type Level = 0 | 1 | 2
@@ -76,8 +76,9 @@ const reasonOf = (error: unknown): string => {
 const ask = (staple: Staple): Effect.Effect<OcspMessage.Answer, string> =>
   Effect.gen(function* () {
     const { certificate, issuer, url } = staple
+    const Message = yield* Effect.promise(() => import("./OcspMessage.ts"))
     const bytes = yield* Effect.tryPromise({
-      try: (signal) => post(url, OcspMessage.request(certificate, issuer), signal),
+      try: async (signal) => post(url, await Message.request(certificate, issuer), signal),
       catch: reasonOf
     }).pipe(
       Effect.timeoutOrElse({
@@ -86,8 +87,8 @@ const ask = (staple: Staple): Effect.Effect<OcspMessage.Answer, string> =>
       })
     )
     const now = yield* Clock.currentTimeMillis
-    const answer = yield* Effect.try({
-      try: () => OcspMessage.read(bytes, certificate, issuer, now),
+    const answer = yield* Effect.tryPromise({
+      try: () => Message.read(bytes, certificate, issuer, now),
       catch: (error) => `its answer is malformed (${reasonOf(error)})`
     })
     if (typeof answer === "string") return yield* Effect.fail(`its answer cannot be believed: ${answer}`)

@@ -178,3 +178,12 @@ export const iterations = (store: Uint8Array): number => {
     return 0
   }
 }
+
+/** Whether a store says itself that its password is wrong; also when it is damaged, or in a form unknown here. */
+export const hasAuthenticationCode = (store: Uint8Array): boolean => {
+  try {
+    return inside(parse(store)).length !== 2
+  } catch (_error) {
+    return true
+  }
+}

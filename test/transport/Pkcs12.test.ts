@@ -5,9 +5,9 @@ import * as Schema from "effect/Schema"
 import { X509Certificate } from "node:crypto"
 import { readFileSync } from "node:fs"
 import * as Certificate from "../../src/transport/Certificate.ts"
-import * as Der from "../../src/transport/Der.ts"
 import * as ListenerConfig from "../../src/transport/ListenerConfig.ts"
 import * as TestCertificates from "./TestCertificates.ts"
+import * as Der from "./TestDer.ts"
 
 const files = TestCertificates.folder()
 afterAll(() => files.remove())

@@ -9,7 +9,7 @@ import { generateKeyPairSync } from "node:crypto"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Der from "../../src/transport/Der.ts"
+import * as Der from "./TestDer.ts"
 
 interface Key {
   readonly pem: string

@@ -1,9 +1,4 @@
-/**
- * Reading and writing DER, as much of it as certificates and their status need.
- *
- * Values keep the bytes that they were read from, because signatures and hashes are over exactly these. Knows no
- * ASN.1 types but by their tag; what is in a structure is for its reader to know.
- */
+/** Taking DER apart and putting it together byte by byte, for tests that need it in forms that no library writes. */
 
 export const OCTET_STRING = 0x04
 export const SEQUENCE = 0x30
@@ -48,21 +43,6 @@ export const readAll = (bytes: Buffer): ReadonlyArray<Value> => {
 export const inside = (value: Value | undefined): ReadonlyArray<Value> => {
   if (value === undefined || (value.tag & 0x20) === 0) throw fault("a structure is missing")
   return readAll(value.content)
-}
-
-/** A value of a bit string, in whole bytes. Throws when it is something else. */
-export const bits = (value: Value | undefined): Buffer => {
-  if (value?.tag !== 0x03 || value.content[0] !== 0) throw fault("a bit string is missing")
-  return value.content.subarray(1)
-}
-
-/** GeneralizedTime, in milliseconds since the epoch. Throws when it is something else. */
-export const time = (value: Value | undefined): number => {
-  const text = value?.tag === 0x18 ? value.content.toString("latin1") : ""
-  const [, year, month, day, hour, minute, second] = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text) ?? []
-  const millis = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`)
-  if (Number.isNaN(millis)) throw fault("a time is missing")
-  return millis
 }
 
 const lengthOf = (bytes: number): Buffer => {
