@@ -171,17 +171,15 @@ export const pubRel = (
 ): void => {
   const { packetId } = packet
   const incoming = session.incomingSize === 0 ? undefined : session.incoming.get(packetId)
-  if (incoming === undefined) {
-    // The exchange was finished before: the client must be able to finish its half [MQTT-4.3.3-11].
-    Output.acknowledge(core, connection, AckType.PUBCOMP, packetId, ReasonCode.PacketIdentifierNotFound)
-    return
-  }
-  if (incoming.state === 9) {
-    Output.acknowledgeWhenDurable(core, connection, core.journal.sequence, AckType.PUBCOMP, packetId, 0)
-    return
-  }
-  if (core.installed.publish) askRelease(core, connection, session, incoming)
+  if (incoming === undefined || incoming.state === 9) repeatPubComp(core, connection, packetId, incoming !== undefined)
+  else if (core.installed.publish) askRelease(core, connection, session, incoming)
   else release(core, connection, session, incoming, true, now)
+}
+
+/** The message was given over before: the client must be able to finish its half [MQTT-4.3.3-11]. */
+const repeatPubComp = (core: CoreState, connection: ServerConnection, packetId: number, isWaiting: boolean): void => {
+  if (isWaiting) Output.acknowledgeWhenDurable(core, connection, core.journal.sequence, AckType.PUBCOMP, packetId, 0)
+  else Output.acknowledge(core, connection, AckType.PUBCOMP, packetId, ReasonCode.PacketIdentifierNotFound)
 }
 
 const askRelease = (
