@@ -53,6 +53,16 @@ export interface RemoveSession {
   readonly clientId: string
 }
 
+/**
+ * The session, and everything in it, has another name from now on: one that no session has. There may be U+0000 in it,
+ * which is in no client id. What is put under the former name later is another session's.
+ */
+export interface RenameSession {
+  readonly _tag: "RenameSession"
+  readonly clientId: string
+  readonly to: string
+}
+
 export interface PutSubscription {
   readonly _tag: "PutSubscription"
   readonly clientId: string
@@ -128,6 +138,7 @@ export interface RemoveRetained {
 export type StoreOperation =
   | PutSession
   | RemoveSession
+  | RenameSession
   | PutSubscription
   | RemoveSubscription
   | PutOutgoing

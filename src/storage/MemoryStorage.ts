@@ -14,6 +14,7 @@ import type {
   PutRetained,
   PutSession,
   PutSubscription,
+  RenameSession,
   StoreOperation,
   StoredMessage,
   StoreRecord
@@ -87,12 +88,27 @@ export class MemoryStore {
       case "RemoveSession":
         this.sessions.delete(operation.clientId)
         return
+      case "RenameSession":
+        this.rename(operation)
+        return
       default: {
         const kept = this.sessions.get(operation.clientId)
         // What belongs to a session that is gone is gone with it.
         if (kept !== undefined) applyTo(kept, operation)
       }
     }
+  }
+
+  private rename({ clientId, to }: RenameSession): void {
+    const kept = this.sessions.get(clientId)
+    if (kept === undefined) return
+    this.sessions.delete(clientId)
+    this.sessions.set(to, {
+      session: { ...kept.session, clientId: to },
+      subscriptions: renamed(kept.subscriptions, to),
+      outgoing: renamed(kept.outgoing, to),
+      incoming: renamed(kept.incoming, to)
+    })
   }
 
   private putSession(session: PutSession): void {
@@ -106,9 +122,14 @@ export class MemoryStore {
   }
 }
 
+const renamed = <Key, Item extends { readonly clientId: string }>(
+  items: ReadonlyMap<Key, Item>,
+  clientId: string
+): Map<Key, Item> => new Map(Array.from(items, ([key, item]) => [key, { ...item, clientId }]))
+
 type WithinSession = Exclude<
   StoreOperation,
-  { readonly _tag: "PutSession" | "RemoveSession" | "PutRetained" | "RemoveRetained" }
+  { readonly _tag: "PutSession" | "RemoveSession" | "RenameSession" | "PutRetained" | "RemoveRetained" }
 >
 
 const applyTo = (kept: KeptSession, operation: WithinSession): void => {

@@ -8,7 +8,7 @@
  */
 import type { PutIncoming, PutOutgoing, PutSession, StoredMessage, StoreOperation } from "../core/StoreOperation.ts"
 import { SqliteBytes } from "./SqliteBytes.ts"
-import type { CatalogChange, SqliteCatalog } from "./SqliteCatalog.ts"
+import type { CatalogChange, KnownSession, SqliteCatalog } from "./SqliteCatalog.ts"
 import { type SessionChange, SqliteChange } from "./SqliteChange.ts"
 import * as SqliteMessage from "./SqliteMessage.ts"
 
@@ -55,6 +55,7 @@ export interface SqliteBatch {
   /** How many of the bytes are used. */
   readonly length: number
   readonly removedSessions: Array<number>
+  readonly renamedSessions: Array<readonly [session: number, clientId: string]>
   readonly sessions: Array<SessionRow>
   readonly subscriptions: Array<SubscriptionRow>
   readonly retained: Array<RetainedRow>
@@ -102,6 +103,7 @@ class Encoder {
   private readonly places = new Map<number, { readonly pool: Pool; readonly offset: number }>()
   private readonly lists = {
     removedSessions: [] as Array<number>,
+    renamedSessions: [] as Array<readonly [session: number, clientId: string]>,
     sessions: [] as Array<SessionRow>,
     subscriptions: [] as Array<SubscriptionRow>,
     retained: [] as Array<RetainedRow>,
@@ -121,7 +123,7 @@ class Encoder {
   encode(sequence: number): EncodedBatch {
     const { changes, lists, target } = this
     if (changes.shared.size > 0) this.writePools()
-    for (const session of changes.sessions.values()) this.writeSession(session)
+    for (const session of changes.sessions) this.writeSession(session)
     for (const [topic, operation] of changes.retained) {
       const start = target.at
       if (operation._tag === "PutRetained") SqliteMessage.write(operation.message, target)
@@ -142,7 +144,7 @@ class Encoder {
   private writePools(): void {
     const { shared, sessions } = this.changes
     const holders = new Map<number, number>()
-    for (const { outgoing } of sessions.values()) {
+    for (const { outgoing } of sessions) {
       for (const operation of outgoing.values()) {
         if (operation._tag !== "PutOutgoing") continue
         const { messageId } = operation.message
@@ -163,19 +165,13 @@ class Encoder {
   }
 
   private writeSession(change: SessionChange): void {
-    const { known, removed, session } = change
-    if (removed && known !== undefined) {
-      this.lists.removedSessions.push(known.number)
-      this.catalogChange.removed.push(change.clientId)
-    }
+    const { clientId, known, knownAs, removed, session } = change
+    if (removed && known !== undefined) this.lists.removedSessions.push(known.number)
+    if (known !== undefined && (removed || clientId !== knownAs)) this.catalogChange.removed.push(knownAs)
     if (!change.exists) return
-    let current = removed ? undefined : known
-    if (current === undefined) {
-      current = { number: this.catalogChange.nextSession++, lastOrder: 0 }
-      this.catalogChange.added.push([change.clientId, current])
-    }
+    const current = this.numbered(change)
     const { number } = current
-    if (session !== undefined) this.writeSessionRow(number, session)
+    if (session !== undefined) this.writeSessionRow(number, clientId, session)
     for (const operation of change.subscriptions.values()) {
       if (operation._tag === "RemoveSubscription") {
         this.lists.subscriptions.push([number, operation.filter, undefined, 0])
@@ -193,8 +189,18 @@ class Encoder {
     }
   }
 
-  private writeSessionRow(number: number, session: PutSession): void {
-    const { clientId, disconnectedAt, expirySeconds, unclaimed, userName, will } = session
+  /** The session as the catalog has it after this batch. */
+  private numbered({ clientId, known, knownAs, removed }: SessionChange): KnownSession {
+    if (known !== undefined && !removed && clientId === knownAs) return known
+    const session = removed ? undefined : known
+    if (session !== undefined) this.lists.renamedSessions.push([session.number, clientId])
+    const current = session ?? { number: this.catalogChange.nextSession++, lastOrder: 0 }
+    this.catalogChange.added.push([clientId, current])
+    return current
+  }
+
+  private writeSessionRow(number: number, clientId: string, session: PutSession): void {
+    const { disconnectedAt, expirySeconds, unclaimed, userName, will } = session
     const willStart = this.target.at
     if (will !== undefined) SqliteMessage.writeWill(will, this.target)
     this.lists.sessions.push({

@@ -22,9 +22,12 @@ import type { KnownSession, SqliteCatalog } from "./SqliteCatalog.ts"
 
 /** What happens to one session. */
 export class SessionChange {
-  readonly clientId: string
-  /** As it is kept before this batch. */
+  /** Its name after this batch. */
+  clientId: string
+  /** As it is kept before this batch, */
   readonly known: KnownSession | undefined
+  /** and the name that it has there. */
+  readonly knownAs: string
   /** What is kept of it goes, before anything else. */
   removed = false
   session: PutSession | undefined = undefined
@@ -35,6 +38,7 @@ export class SessionChange {
   constructor(clientId: string, known: KnownSession | undefined) {
     this.clientId = clientId
     this.known = known
+    this.knownAs = clientId
   }
 
   /** Whether there is a session that something can belong to. */
@@ -70,11 +74,12 @@ export class SessionChange {
 }
 
 export class SqliteChange {
-  readonly sessions = new Map<string, SessionChange>()
+  readonly sessions: Array<SessionChange> = []
   readonly retained = new Map<string, PutRetained | RemoveRetained>()
   /** Messages that were put into more than one session, by message id. */
   readonly shared = new Map<number, StoredMessage>()
   private readonly catalog: SqliteCatalog
+  private readonly byName = new Map<string, SessionChange>()
   private session: SessionChange | undefined = undefined
   private message: StoredMessage | undefined = undefined
 
@@ -95,6 +100,7 @@ export class SqliteChange {
     const session = this.sessionOf(operation.clientId)
     if (operation._tag === "PutSession") session.session = operation
     else if (operation._tag === "RemoveSession") session.remove()
+    else if (operation._tag === "RenameSession") this.rename(session, operation.to)
     else if (session.exists) this.applyTo(session, operation)
   }
 
@@ -102,7 +108,7 @@ export class SqliteChange {
     session: SessionChange,
     operation: Exclude<
       StoreOperation,
-      { readonly _tag: "PutRetained" | "RemoveRetained" | "PutSession" | "RemoveSession" }
+      { readonly _tag: "PutRetained" | "RemoveRetained" | "PutSession" | "RemoveSession" | "RenameSession" }
     >
   ): void {
     switch (operation._tag) {
@@ -138,14 +144,25 @@ export class SqliteChange {
     } else this.message = message
   }
 
+  private rename(session: SessionChange, to: string): void {
+    if (!session.exists) return
+    // What comes under its former name is another session, and not the one that is kept under it.
+    this.add(session.clientId, undefined)
+    session.clientId = to
+    this.byName.set(to, session)
+  }
+
   private sessionOf(clientId: string): SessionChange {
     if (this.session?.clientId === clientId) return this.session
-    let session = this.sessions.get(clientId)
-    if (session === undefined) {
-      session = new SessionChange(clientId, this.catalog.sessions.get(clientId))
-      this.sessions.set(clientId, session)
-    }
+    const session = this.byName.get(clientId) ?? this.add(clientId, this.catalog.sessions.get(clientId))
     this.session = session
+    return session
+  }
+
+  private add(clientId: string, known: KnownSession | undefined): SessionChange {
+    const session = new SessionChange(clientId, known)
+    this.sessions.push(session)
+    this.byName.set(clientId, session)
     return session
   }
 }

@@ -129,7 +129,8 @@ export class SqliteLoad {
   }
 
   private readSession(bytes: Uint8Array, row: SessionRow): StoreRecord {
-    const [start, end, number, clientId, userName, unclaimed, expirySeconds, disconnectedAt] = row
+    const [start, end, number, name, userName, unclaimed, expirySeconds, disconnectedAt] = row
+    const clientId = typeof name === "string" ? name : Buffer.from(name).toString()
     const known = { number, lastOrder: 0 }
     this.sessions.set(number, { clientId, known })
     this.catalog.sessions.set(clientId, known)

@@ -25,7 +25,7 @@ type Blob = readonly [start: number, end: number]
 export type SessionRow = readonly [
   ...will: Blob,
   number: number,
-  clientId: string,
+  clientId: string | Uint8Array, // bytes: it has U+0000 in it
   userName: string,
   unclaimed: number,
   expirySeconds: number,

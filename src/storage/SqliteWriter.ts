@@ -32,6 +32,7 @@ const prepare = (database: DatabaseSync) => ({
       "unclaimed = excluded.unclaimed, expiry_seconds = excluded.expiry_seconds, " +
       "disconnected_at = excluded.disconnected_at, will = excluded.will"
   ),
+  renameSession: database.prepare("UPDATE session SET client_id = ? WHERE number = ?"),
   putSubscription: database.prepare("INSERT OR REPLACE INTO subscription VALUES (?, ?, ?, ?)"),
   removeSubscription: database.prepare("DELETE FROM subscription WHERE session = ? AND filter = ?"),
   putRetained: database.prepare(
@@ -84,6 +85,7 @@ export class SqliteWriter {
     SqliteSchema.transaction(this.database, () => {
       if (Number(this.statements.sequence.get()?.sequence) >= batch.sequence) return
       for (const session of batch.removedSessions) this.removeSession(session)
+      for (const [session, to] of batch.renamedSessions) this.statements.renameSession.run(nameIn(to), session)
       this.putSessions(batch)
       this.removeOutgoing(batch)
       this.putChunks(batch)
@@ -106,7 +108,7 @@ export class SqliteWriter {
     for (const row of sessions) {
       const will = row.willEnd === 0 ? null : bytes.subarray(row.willStart, row.willEnd)
       const { clientId, disconnectedAt, expirySeconds, number, unclaimed, userName } = row
-      putSession.run(number, clientId, userName, unclaimed ? 1 : 0, expirySeconds, disconnectedAt, will)
+      putSession.run(number, nameIn(clientId), userName, unclaimed ? 1 : 0, expirySeconds, disconnectedAt, will)
     }
     for (const [session, filter, options, identifier] of subscriptions) {
       if (options === undefined) removeSubscription.run(session, filter)
@@ -222,6 +224,9 @@ export class SqliteWriter {
     }
   }
 }
+
+/** As it is in the file: for SQLite's functions, and for some versions of Node, text ends at U+0000. */
+const nameIn = (clientId: string): string | Uint8Array => (clientId.includes("\0") ? Buffer.from(clientId) : clientId)
 
 /** The rows of a statement whose columns are known. */
 const rows = <Row extends object>(statement: StatementSync, ...parameters: ReadonlyArray<number>): ReadonlyArray<Row> =>

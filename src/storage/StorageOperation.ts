@@ -44,6 +44,8 @@ export const PutSession = Schema.TaggedStruct("PutSession", {
 
 export const RemoveSession = Schema.TaggedStruct("RemoveSession", { clientId: Schema.String })
 
+export const RenameSession = Schema.TaggedStruct("RenameSession", { clientId: Schema.String, to: Schema.String })
+
 export const PutSubscription = Schema.TaggedStruct("PutSubscription", {
   clientId: Schema.String,
   filter: Schema.String,
@@ -99,6 +101,7 @@ export const RemoveRetained = Schema.TaggedStruct("RemoveRetained", { topic: Sch
 export const StoreOperation = Schema.Union([
   PutSession,
   RemoveSession,
+  RenameSession,
   PutSubscription,
   RemoveSubscription,
   PutOutgoing,

@@ -12,6 +12,8 @@ export class Operations {
   private readonly next: ReturnType<typeof random>
   private readonly orders = new Map<string, number>()
   private messageIds = 0
+  /** Names that sessions were given: each once. */
+  private readonly renamed: Array<string> = []
 
   constructor(next: ReturnType<typeof random>) {
     this.next = next
@@ -28,10 +30,11 @@ export class Operations {
 
   private some(): ReadonlyArray<StoreOperation> {
     const { next } = this
-    const clientId = this.pick(CLIENTS)
+    const clientId = this.pick(next(8) === 0 && this.renamed.length > 0 ? this.renamed : CLIENTS)
     const choice = next(100)
     if (choice < 6) return [session(clientId, { disconnectedAt: next(3), expirySeconds: next(1_000) })]
     if (choice < 8) return [{ _tag: "RemoveSession", clientId }]
+    if (choice < 9) return [this.rename(clientId)]
     if (choice < 12) return [subscription(clientId, this.pick(["x", "y", "z"]))]
     if (choice < 15) return [{ _tag: "RemoveSubscription", clientId, filter: this.pick(["x", "y", "z"]) }]
     if (choice < 20) return [incoming(clientId, 1 + next(8))]
@@ -42,6 +45,13 @@ export class Operations {
     if (choice < 65) return Array.from({ length: 1 + next(40) }, () => this.put(clientId))
     if (choice < 80) return [this.set(clientId)]
     return this.removals(clientId)
+  }
+
+  private rename(clientId: string): StoreOperation {
+    const to = `\u0000${this.renamed.length}`
+    this.renamed.push(to)
+    this.orders.set(to, this.orders.get(clientId) ?? 0)
+    return { _tag: "RenameSession", clientId, to }
   }
 
   private put(clientId: string): PutOutgoing {

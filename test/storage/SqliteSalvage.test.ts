@@ -25,7 +25,8 @@ import { directory } from "./Directory.ts"
 const PAGE = 8_192
 
 const records: ReadonlyArray<StoreRecord> = Array.from({ length: 60 }, (_, client) => {
-  const name = `client ${client}`
+  // One that has ended, and has a name that no client has.
+  const name = client === 6 ? "\u0000orphan-1" : `client ${client}`
   return [
     session(name, { will: { message: message(client), delaySeconds: 1 } }),
     ...Array.from({ length: 5 }, (_, index) => subscription(name, `filter/${index}`)),

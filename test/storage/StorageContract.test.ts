@@ -22,6 +22,14 @@ const broken: Readonly<Record<string, (good: Service) => Service>> = {
         sequence
       )
   }),
+  "renames nothing": (good) => ({
+    ...good,
+    commit: (operations, sequence) =>
+      good.commit(
+        operations.filter(({ _tag }) => _tag !== "RenameSession"),
+        sequence
+      )
+  }),
   "applies a repeated batch again": (good) => {
     let sequence = 0
     return { ...good, commit: (operations) => good.commit(operations, ++sequence) }

@@ -15,6 +15,7 @@ describe("StorageOperation", () => {
     retained("r"),
     { _tag: "SetOutgoing", clientId: "a", order: 1, packetId: 3, state: 4 },
     { _tag: "RemoveSession", clientId: "a" },
+    { _tag: "RenameSession", clientId: "a", to: "\u0000b" },
     { _tag: "RemoveSubscription", clientId: "a", filter: "x" },
     { _tag: "RemoveOutgoing", clientId: "a", order: 1 },
     { _tag: "RemoveIncoming", clientId: "a", packetId: 1 },

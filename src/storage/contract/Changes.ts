@@ -2,9 +2,13 @@
  * What later batches change, and which batches count.
  */
 import * as Effect from "effect/Effect"
+import type { StoreOperation } from "../../core/StoreOperation.ts"
 import { BrokerStorage } from "../BrokerStorage.ts"
 import { incoming, outgoing, retained, session, subscription } from "../StorageRecords.ts"
 import { type Case, load, same, sameRecords } from "./Case.ts"
+
+/** No client has such a name. */
+const RENAMED = "\u0000renamed"
 
 export const cases: ReadonlyArray<Case> = [
   [
@@ -61,6 +65,78 @@ export const cases: ReadonlyArray<Case> = [
       yield* storage.commit([session("a"), subscription("a", "x"), outgoing("a", 1), incoming("a", 1)], 1)
       yield* storage.commit([{ _tag: "RemoveSession", clientId: "a" }, session("a")], 2)
       sameRecords(yield* load, [session("a")])
+    })
+  ],
+
+  [
+    "a session that is renamed takes everything in it along, and leaves its name to others",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      const former = [session("a"), subscription("a", "x"), outgoing("a", 1), outgoing("a", 2), incoming("a", 1)]
+      yield* storage.commit([...former, session("b"), outgoing("b", 1)], 1)
+      // What is in the batch goes along as far as it is before the name.
+      const batch: ReadonlyArray<StoreOperation> = [
+        { _tag: "SetOutgoing", clientId: "a", order: 1, packetId: 42, state: 2 },
+        outgoing("a", 3),
+        { _tag: "RenameSession", clientId: "a", to: RENAMED },
+        { _tag: "RemoveOutgoing", clientId: "a", order: 3 },
+        session("a", { userName: "another" }),
+        outgoing("a", 2)
+      ]
+      yield* storage.commit(batch, 2)
+      const kept = [
+        session(RENAMED),
+        subscription(RENAMED, "x"),
+        { ...outgoing(RENAMED, 1), packetId: 42, state: 2 } as const,
+        outgoing(RENAMED, 2),
+        outgoing(RENAMED, 3),
+        incoming(RENAMED, 1)
+      ]
+      const others = [session("b"), outgoing("b", 1), session("a", { userName: "another" }), outgoing("a", 2)]
+      sameRecords(yield* load, [...kept, ...others])
+      yield* storage.commit([{ _tag: "RemoveOutgoing", clientId: RENAMED, order: 2 }, outgoing("a", 4)], 1)
+      const left = kept.filter((record) => !("order" in record && record.order === 2))
+      sameRecords(yield* load, [...left, ...others, outgoing("a", 4)])
+      if (storage.queued !== undefined) {
+        const request = { after: 0, through: 9, bytesMax: 10_000 }
+        const found = left.filter(({ _tag }) => _tag === "PutOutgoing")
+        same(yield* storage.queued({ ...request, clientId: RENAMED }), found)
+        same(yield* storage.queued({ ...request, clientId: "a" }), [outgoing("a", 2), outgoing("a", 4)])
+      }
+      yield* storage.commit([{ _tag: "RemoveSession", clientId: RENAMED }], 1)
+      sameRecords(yield* load, [...others, outgoing("a", 4)])
+    })
+  ],
+
+  [
+    "a session is renamed in the batch that puts it, or removes it, and nobody is when there is none",
+    Effect.gen(function* () {
+      const storage = yield* BrokerStorage
+      yield* load
+      const rename = (clientId: string, to: string) => ({ _tag: "RenameSession", clientId, to }) as const
+      const remove = (clientId: string) => ({ _tag: "RemoveSession", clientId }) as const
+      yield* storage.commit([session("old"), outgoing("old", 1), session("gone"), outgoing("gone", 1)], 1)
+      yield* storage.commit(
+        [
+          session("new"),
+          outgoing("new", 1),
+          rename("new", RENAMED),
+          remove("old"),
+          session("old", { expirySeconds: 5 }),
+          outgoing("old", 2),
+          rename("old", `${RENAMED}2`),
+          rename("gone", `${RENAMED}3`),
+          remove(`${RENAMED}3`),
+          rename("nobody", `${RENAMED}4`),
+          outgoing(`${RENAMED}4`, 1)
+        ],
+        2
+      )
+      const second = [session(`${RENAMED}2`, { expirySeconds: 5 }), outgoing(`${RENAMED}2`, 2)]
+      sameRecords(yield* load, [session(RENAMED), outgoing(RENAMED, 1), ...second])
+      yield* storage.commit([session("old"), session("gone"), outgoing("gone", 1), remove(RENAMED)], 1)
+      sameRecords(yield* load, [...second, session("old"), session("gone"), outgoing("gone", 1)])
     })
   ],
 
