@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { BrokerCore } from "../core/BrokerCore.ts"
 import type { Stored } from "../core/OutboundQueue.ts"
+import { Orphan } from "../core/Orphan.ts"
 import type { PageRequest } from "../core/PageRequest.ts"
 import type { PutOutgoing } from "../core/StoreOperation.ts"
 import type { BrokerStorage, QueuedRequest, StorageError } from "../storage/BrokerStorage.ts"
@@ -133,6 +134,7 @@ export class QueueReader {
     const wait = this.waits.get(request) ?? FIRST_RETRY_MILLIS
     this.waits.set(request, Math.min(2 * wait, LAST_RETRY_MILLIS))
     const again = Effect.andThen(Effect.sleep(wait), this.again(request))
-    this.fork(Effect.andThen(Effect.logError(`The queue of ${request.clientId} cannot be read.`, cause), again))
+    const whose = request.reader instanceof Orphan ? "a session that has ended" : request.clientId
+    this.fork(Effect.andThen(Effect.logError(`The queue of ${whose} cannot be read.`, cause), again))
   }
 }

@@ -107,6 +107,7 @@ const restore = Effect.fnUntraced(function* ({ core, turn }: Parts) {
     ),
     Effect.mapError((error) => BrokerError.of(new BrokerError.StorageUnavailable({ detail: error.message })))
   )
+  core.restored(now)
   turn.schedule()
 })
 

@@ -20,6 +20,8 @@ import * as Dropping from "./Dropping.ts"
 import * as Input from "./Input.ts"
 import type { StorageState } from "./Journal.ts"
 import { Message, type Parts } from "./Message.ts"
+import { Orphan } from "./Orphan.ts"
+import * as Orphans from "./Orphans.ts"
 import { Outbox } from "./Outbox.ts"
 import type { PageRequest } from "./PageRequest.ts"
 import type { Answer } from "./Question.ts"
@@ -235,7 +237,7 @@ export class BrokerCore {
 
   /** Whether somebody still waits for what was asked of the store. */
   isWanted(request: PageRequest): boolean {
-    return request.session.pageRequest === request
+    return request.reader.pageRequest === request
   }
 
   /**
@@ -244,12 +246,15 @@ export class BrokerCore {
    */
   pageRead(request: PageRequest, records: ReadonlyArray<PutOutgoing>, now: number): number {
     const { core } = this
-    const { session } = request
+    const { reader, through } = request
     if (!this.isWanted(request)) return 0
     let lost = 0
-    Defect.guard(core, session.connection, now, () => {
-      lost = Redelivery.pageRead(core, request, records, now)
-    })
+    if (reader instanceof Orphan) Defect.guard(core, undefined, now, () => Orphans.pageRead(core, reader, records, now))
+    else {
+      Defect.guard(core, reader.connection, now, () => {
+        lost = Redelivery.pageRead(core, reader, through, records, now)
+      })
+    }
     this.settle(now)
     return lost
   }
@@ -262,6 +267,12 @@ export class BrokerCore {
   /** One record of the store, before the first connection. */
   restore(record: StoreRecord, now: number): void {
     Sessions.restore(this.core, record, now)
+  }
+
+  /** The last record of the store has been restored. */
+  restored(now: number): void {
+    Orphans.restored(this.core, now)
+    this.settle(now)
   }
 
   /** Looks at the deadlines that have come. */

@@ -12,6 +12,7 @@ import * as Disconnection from "./Disconnection.ts"
 import * as Holding from "./Holding.ts"
 import * as Input from "./Input.ts"
 import type { StorageState } from "./Journal.ts"
+import * as Orphans from "./Orphans.ts"
 import * as Output from "./Output.ts"
 import type { Answer } from "./Question.ts"
 import { PAUSED_BY_JOURNAL, type ServerConnection } from "./ServerConnection.ts"
@@ -49,6 +50,7 @@ export const stored = (core: CoreState, sequence: number, now: number): void => 
 export const storageState = (core: CoreState, state: StorageState, now: number): void => {
   core.journal.storage = state
   if (state !== "ok") return
+  Orphans.proceed(core)
   for (const connection of [...core.refused]) {
     const { resume } = connection
     connection.resume = undefined

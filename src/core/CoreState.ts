@@ -12,6 +12,7 @@ import { Journal } from "./Journal.ts"
 import { Message } from "./Message.ts"
 import type { MemoryUse } from "./MessageList.ts"
 import { OutboxPool } from "./Outbox.ts"
+import * as Orphan from "./Orphan.ts"
 import type { PageRequest } from "./PageRequest.ts"
 import type { Answer, Installed, Question } from "./Question.ts"
 import type { RetainedWalk } from "./RetainedWalk.ts"
@@ -98,6 +99,8 @@ export class CoreState {
   /** Those of them that go on in the next turn. */
   readonly retainedDue = new Set<RetainedWalk>()
   readonly sessions = new Map<string, Session>()
+  /** By their names in the store: sessions that have ended, and of whose messages some are still for others. */
+  readonly orphans = new Map<string, Orphan.Orphan>()
   /** Removed, and shown until whoever was told of it has looked. */
   readonly departing = new Set<Session>()
   readonly connections = new Map<string, ServerConnection>()
@@ -167,6 +170,7 @@ export class CoreState {
   private questionIds = 0
   private connectNumbers = 0
   private clientIds = 0
+  private orphanNumbers = 0
 
   constructor(options: CoreOptions) {
     this.config = options.config
@@ -201,6 +205,15 @@ export class CoreState {
 
   nextClientId(): string {
     return `${this.idSeed}-${++this.clientIds}`
+  }
+
+  /** A name in the store that no other session has, also not one from before a restart. */
+  nextOrphan(): string {
+    return Orphan.nameOf(++this.orphanNumbers)
+  }
+
+  sawOrphan(number: number): void {
+    if (number > this.orphanNumbers) this.orphanNumbers = number
   }
 
   sawMessageId(messageId: number): void {

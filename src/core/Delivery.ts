@@ -36,7 +36,7 @@ export const deliverAll = (core: CoreState, passing: Message, route: Route, now:
 }
 
 /** One member gets it [MQTT-4.8.2-3]; a message of QoS 1 or 2 that nobody can have is dropped and counted. */
-const deliverShared = (core: CoreState, group: SharedGroup, message: Message, now: number): void => {
+export const deliverShared = (core: CoreState, group: SharedGroup, message: Message, now: number): void => {
   const member = group.pick((session) => isReady(core, session, message.qos)) ?? fallback(core, group, message.qos)
   if (member === undefined) {
     // At QoS 0 nobody who is away loses anything that was promised.
@@ -71,13 +71,15 @@ const keeps = (core: CoreState, { session, subscription }: Member, qos: QoS): bo
 
 /**
  * A session has ended: what a shared subscription gave it goes to another member, except QoS 2 messages that are
- * underway [MQTT-4.8.2-5]. It counts as work, but is not spread over turns: with the removal of the session it is one
- * batch of the journal, or a crash in between would lose what nobody has yet.
+ * underway [MQTT-4.8.2-5], and except its queue when a part of that is only in the store: that is for `Orphans.ts`. It
+ * counts as work, but is not spread over turns: with the removal of the session it is one batch of the journal, or a
+ * crash in between would lose what nobody has yet.
  */
-export const reassign = (core: CoreState, session: Session, now: number): void => {
-  const orphans = [...session.inflight.inOrder().filter(({ qos }) => qos === 1), ...session.queue.shared]
-  core.work += orphans.length
-  for (const { sharedFilter, message } of orphans) {
+export const reassign = (core: CoreState, { inflight, queue }: Session, now: number): void => {
+  const waiting = queue.sharedIsStored ? [] : queue
+  const given = [...inflight.inOrder().filter(({ qos }) => qos === 1), ...waiting]
+  core.work += given.length
+  for (const { sharedFilter, message } of given) {
     const group = sharedFilter === undefined ? undefined : core.router.group(sharedFilter)
     if (group !== undefined && !message.isExpired(now)) deliverShared(core, group, message, now)
   }

@@ -2,10 +2,9 @@
  * Messages that wait for one session, oldest first: the front in memory, and of a long queue the rest in the store.
  *
  * A long queue has three parts, in the order of delivery: the `head`, what is only in the store, and the newest again
- * in memory, so that a queue that gets short is whole in memory without waiting for a disk. What came by a shared
- * subscription is in memory too while it is in the store: should the session end, another member gets it in the same
- * batch of the journal, and cannot wait for a disk. Owns order and size; when messages are left to the store and read
- * back is decided by `Paging.ts`, what happens when the queue is full by `Queueing.ts`.
+ * in memory, so that a queue that gets short is whole in memory without waiting for a disk. Owns order and size; when
+ * messages are left to the store and read back is decided by `Paging.ts`, what happens when the queue is full by
+ * `Queueing.ts`.
  */
 import * as Content from "./Content.ts"
 import { type MemoryUse, MessageList } from "./MessageList.ts"
@@ -25,14 +24,8 @@ export interface Stored {
   sequence: number
   /** The oldest so many have been dropped: it is told and carried out when they are read. */
   dropped: number
-  /** The place of the oldest, counted from when the first was left. */
-  first: number
-  /**
-   * Those that came by a shared subscription, by their places, oldest first: they are in memory besides, for whoever
-   * gets them if the session ends. Made on first use.
-   */
-  shared: Map<number, Outgoing> | undefined
-  sharedBytes: number
+  /** So many came by shared subscriptions: others get them if the session ends. */
+  shared: number
   readonly newest: MessageList
 }
 
@@ -41,6 +34,7 @@ export interface Waiting {
   readonly order: number
   readonly qos: number
   readonly message: Content.Content
+  readonly sharedFilter?: string | undefined
 }
 
 /** Fewest bytes of a PUBLISH besides what is in it. */
@@ -73,15 +67,15 @@ export class OutboundQueue {
     return head.bytes + left + stored.newest.bytes
   }
 
-  /** What is taken in memory, without what is in the store as well. */
+  /** What is taken in memory. */
   get memoryBytes(): number {
     const { head, stored } = this
     return stored === undefined ? head.memoryBytes : head.memoryBytes + stored.newest.memoryBytes
   }
 
-  /** What is taken in memory by what is in the store as well. */
-  get sharedBytes(): number {
-    return this.stored === undefined ? 0 : this.stored.sharedBytes
+  /** Whether some of what came by shared subscriptions is only in the store. */
+  get sharedIsStored(): boolean {
+    return this.stored !== undefined && this.stored.shared > 0
   }
 
   /** How many of them are at QoS 0. */
@@ -105,47 +99,41 @@ export class OutboundQueue {
     const { head, stored } = this
     if (stored === undefined || head.length > 0) return head.shift()
     if (stored.dropped === stored.count) return stored.newest.shift()
-    this.release(stored, stored.first + stored.dropped)
     stored.dropped++
     return true
   }
 
   /**
    * Leaves messages to the store, which has been told of all of them up to `sequence`, so that about `bytesMax` stay
-   * in memory, besides what came by shared subscriptions.
+   * in memory.
    */
   spill(bytesMax: number, sequence: number): void {
     const { head, stored } = this
     const spilled = stored === undefined ? head.takeBeyond(bytesMax) : stored.newest.takeBeyond(0)
-    for (const outgoing of spilled) {
-      this.leave(outgoing, sequence, outgoing.sharedFilter === undefined ? undefined : outgoing)
-    }
+    for (const outgoing of spilled) this.leave(outgoing, sequence)
   }
 
-  /**
-   * The newest message is in the store only, or, if it came by a shared subscription, also in memory. Call it while
-   * nothing newer is in memory.
-   */
-  leave(waiting: Waiting, sequence: number, shared: Outgoing | undefined): void {
-    const { order, qos } = waiting
+  /** The newest message is in the store only. Call it while nothing newer is in memory. */
+  leave(waiting: Waiting, sequence: number): void {
+    const { order, qos, sharedFilter } = waiting
     this.stored ??= this.begin(order - 1)
     const { stored } = this
-    if (shared !== undefined) this.hold(stored, shared)
     stored.count++
     stored.bytes += weightOf(waiting)
     if (qos === 0) stored.atQos0++
+    if (sharedFilter !== undefined) stored.shared++
     stored.through = order
     stored.sequence = sequence
   }
 
   /** A message was read from the store: the oldest of those that are there. Whether it is still wanted. */
   read(stored: Stored, waiting: Waiting): boolean {
-    const { order, qos } = waiting
+    const { order, qos, sharedFilter } = waiting
     stored.count--
     stored.bytes = Math.max(0, stored.bytes - weightOf(waiting))
     if (qos === 0) stored.atQos0--
+    if (sharedFilter !== undefined) stored.shared--
     stored.after = order
-    this.release(stored, stored.first++)
     if (stored.dropped === 0) return true
     stored.dropped--
     return false
@@ -154,7 +142,6 @@ export class OutboundQueue {
   /** Everything is in memory again. */
   join(stored: Stored): void {
     this.stored = undefined
-    this.releaseAll(stored)
     for (const outgoing of stored.newest) this.head.push(outgoing)
     stored.newest.clear()
   }
@@ -178,18 +165,7 @@ export class OutboundQueue {
     head.clear()
     if (stored === undefined) return
     stored.newest.clear()
-    this.releaseAll(stored)
     this.stored = undefined
-  }
-
-  /** All that came by shared subscriptions, wherever it waits, oldest first. */
-  get shared(): ReadonlyArray<Outgoing> {
-    const { head, stored } = this
-    const isShared = ({ sharedFilter }: Outgoing): boolean => sharedFilter !== undefined
-    const first = [...head].filter(isShared)
-    return stored === undefined
-      ? first
-      : [...first, ...(stored.shared?.values() ?? []), ...[...stored.newest].filter(isShared)]
   }
 
   /** What is in memory, oldest first. */
@@ -200,30 +176,7 @@ export class OutboundQueue {
 
   private begin(after: number): Stored {
     const newest = new MessageList(this.memory)
-    const none = { count: 0, bytes: 0, atQos0: 0, sequence: 0, dropped: 0, first: 0, sharedBytes: 0 }
-    return { ...none, after, through: after, shared: undefined, newest }
-  }
-
-  private hold(stored: Stored, outgoing: Outgoing): void {
-    stored.shared ??= new Map()
-    stored.shared.set(stored.first + stored.count, outgoing)
-    this.count(stored, outgoing.message.bytes + Content.OBJECT_BYTES)
-  }
-
-  private release(stored: Stored, place: number): void {
-    const outgoing = stored.shared?.get(place)
-    if (outgoing === undefined) return
-    stored.shared?.delete(place)
-    this.count(stored, -outgoing.message.bytes - Content.OBJECT_BYTES)
-  }
-
-  private releaseAll(stored: Stored): void {
-    stored.shared = undefined
-    this.count(stored, -stored.sharedBytes)
-  }
-
-  private count(stored: Stored, bytes: number): void {
-    stored.sharedBytes += bytes
-    this.memory.bytes += bytes
+    const none = { count: 0, bytes: 0, atQos0: 0, shared: 0, sequence: 0, dropped: 0 }
+    return { ...none, after, through: after, newest }
   }
 }

@@ -1,10 +1,12 @@
 /**
  * A wish of the core: waiting messages of one session that only the store has. Answered by `BrokerCore.pageRead`.
  */
+import type { Orphan } from "./Orphan.ts"
 import type { Session } from "./Session.ts"
 
 export interface PageRequest {
-  readonly session: Session
+  /** Whose messages they are; it waits for one page at a time. */
+  readonly reader: Session | Orphan
   readonly clientId: string
   /** The orders that are wanted: above this one, */
   readonly after: number

@@ -3,9 +3,9 @@
  *
  * Owns when messages are left to the store and when they are asked for. Only with a store that can be asked; what one
  * session has in memory is bounded by `queueMemoryBytesMax` and what all have by `queuesMemoryBytesMax`, each roughly:
- * a page that has been asked for comes on top. What came by shared subscriptions stays in memory besides
- * (`OutboundQueue.ts`): it is bounded by `queueBytesMax` only, and counts in what all have. A message that comes back
- * has a new message id, as after a restart. What expires in the store takes its place in the queue until it is read.
+ * a page that has been asked for comes on top. A message that comes back has a new message id, as after a restart. What
+ * expires in the store takes its place in the queue until it is read. What becomes of it all when the session ends is
+ * decided in `Orphans.ts`.
  */
 import type { CoreState } from "./CoreState.ts"
 import type { MessageDropped } from "./CoreEvent.ts"
@@ -49,7 +49,7 @@ export const stays = (core: CoreState, session: Session, record: PutOutgoing): b
   const { queue } = session
   if (!core.pages) return false
   if (queue.stored === undefined && fits(core, session)) return false
-  queue.leave(record, 0, record.sharedFilter === undefined ? undefined : restored(core, record))
+  queue.leave(record, 0)
   return true
 }
 
@@ -68,7 +68,7 @@ export const refill = (core: CoreState, session: Session): void => {
   const bytesMax = Math.max(least, share(core, session) / 2)
   if (queue.head.memoryBytes > bytesMax / 2) return
   const { after, sequence, through } = stored
-  const request: PageRequest = { session, clientId: session.clientId, after, through, bytesMax, sequence }
+  const request: PageRequest = { reader: session, clientId: session.clientId, after, through, bytesMax, sequence }
   session.pageRequest = request
   core.pageRequests.push(request)
 }

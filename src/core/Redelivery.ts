@@ -13,7 +13,6 @@ import * as MessageEvents from "./MessageEvents.ts"
 import { outgoingAfter } from "./MessageState.ts"
 import type { Outgoing } from "./Outgoing.ts"
 import * as Output from "./Output.ts"
-import type { PageRequest } from "./PageRequest.ts"
 import * as Paging from "./Paging.ts"
 import type { ServerConnection } from "./ServerConnection.ts"
 import type { Session } from "./Session.ts"
@@ -113,10 +112,11 @@ export const proceedDue = (core: CoreState, now: number): void => {
   }
 }
 
-/** Waiting messages were read from the store. Returns how many it turns out to have lost. */
+/** Waiting messages, of those up to `through`, were read from the store. Returns how many it turns out to have lost. */
 export const pageRead = (
   core: CoreState,
-  { session, through }: PageRequest,
+  session: Session,
+  through: number,
   records: ReadonlyArray<PutOutgoing>,
   now: number
 ): number => {

@@ -68,6 +68,8 @@ export class Router {
   private readonly groupTree = new TopicTree<SharedGroup, SharedGroup>()
   /** By share name and filter: `$share/a/x` and `$share/b/x` are two groups. */
   private readonly groups = new Map<string, SharedGroup>()
+  /** How many groups there have been: the number of the youngest. */
+  groupsMade = 0
   private readonly cache = new Map<string, Route>()
   private seen = new Set<string>()
   private readonly levels = new Map<string, Generation>()
@@ -110,7 +112,7 @@ export class Router {
   private join(session: Session, subscription: Subscription, name: string, filter: string): void {
     let group = this.groups.get(subscription.filter)
     if (group === undefined) {
-      group = new SharedGroup(name, filter)
+      group = new SharedGroup(name, filter, ++this.groupsMade)
       this.groups.set(subscription.filter, group)
       this.groupTree.set(filter, group, group)
       this.outdate(filter)

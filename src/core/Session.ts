@@ -68,7 +68,7 @@ export class Session {
   private readonly subscribed = new Map<string, Subscription>()
   private coverage: TopicTree<Session, true> | undefined = undefined
   private incomingMessages: Map<number, IncomingMessage> | undefined = undefined
-  private lastOrder = 0
+  private order = 0
 
   /** `memory` counts what waits in memory for all sessions together. */
   constructor(clientId: string, memory: MemoryUse = { bytes: 0 }) {
@@ -165,12 +165,17 @@ export class Session {
     return filters
   }
 
+  /** Of the message that came last. */
+  get lastOrder(): number {
+    return this.order
+  }
+
   nextOrder(): number {
-    return ++this.lastOrder
+    return ++this.order
   }
 
   /** Keeps orders growing after a restart. */
   sawOrder(order: number): void {
-    if (order > this.lastOrder) this.lastOrder = order
+    if (order > this.order) this.order = order
   }
 }

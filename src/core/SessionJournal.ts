@@ -51,10 +51,30 @@ export const removeSession = (core: CoreState, session: Session): number => {
   if (!session.inStore) return 0
   session.inStore = false
   const { clientId } = session
-  const sequence = append(core, { _tag: "RemoveSession", clientId })
+  return noteRemoval(core, clientId, append(core, { _tag: "RemoveSession", clientId }))
+}
+
+/** It has ended, and what it has in the store is there under another name from now on. */
+export const renameSession = (core: CoreState, session: Session, to: string): number => {
+  session.inStore = false
+  const { clientId } = session
+  return noteRemoval(core, clientId, append(core, { _tag: "RenameSession", clientId, to }))
+}
+
+const noteRemoval = (core: CoreState, clientId: string, sequence: number): number => {
   core.removals.delete(clientId) // keeps the map in the order of its sequences
   core.removals.set(clientId, sequence)
   return sequence
+}
+
+/** A message of an orphan, which there is only with a journal, is somebody else's now, or nobody's. */
+export const removeOrphaned = (core: CoreState, clientId: string, order: number): void => {
+  core.journal.append({ _tag: "RemoveOutgoing", clientId, order })
+}
+
+/** Nobody waits for this: its client id has been free since it ended. */
+export const removeOrphan = (core: CoreState, clientId: string): void => {
+  core.journal.append({ _tag: "RemoveSession", clientId })
 }
 
 export const putSubscription = (core: CoreState, session: Session, subscription: Subscription): number => {

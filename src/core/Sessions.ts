@@ -8,6 +8,8 @@ import type { CoreState } from "./CoreState.ts"
 import * as Delivery from "./Delivery.ts"
 import { IncomingMessage } from "./IncomingMessage.ts"
 import { Message } from "./Message.ts"
+import * as Orphan from "./Orphan.ts"
+import * as Orphans from "./Orphans.ts"
 import * as Paging from "./Paging.ts"
 import * as RetainedMessages from "./RetainedMessages.ts"
 import { Session } from "./Session.ts"
@@ -27,7 +29,9 @@ export const remove = (core: CoreState, session: Session, now: number): number =
   tellRemoved(core, session)
   for (const filter of session.subscriptions.keys()) core.router.unsubscribe(session, filter)
   Delivery.reassign(core, session, now)
-  const sequence = forget(core, session)
+  // Then nothing of it is in the store under its own name any more.
+  const left = session.queue.sharedIsStored ? Orphans.leave(core, session) : 0
+  const sequence = Math.max(left, forget(core, session))
   return Wills.isAsked(core, session) ? SessionJournal.putWill(core, session) : sequence
 }
 
@@ -133,9 +137,12 @@ export const check = (core: CoreState, session: Session, now: number): void => {
 /** At the start, before the first connection: one record of the store. */
 export const restore = (core: CoreState, record: StoreRecord, now: number): void => {
   switch (record._tag) {
-    case "PutSession":
-      restoreSession(core, record, now)
+    case "PutSession": {
+      const orphan = Orphan.numberOf(record.clientId)
+      if (orphan === undefined) restoreSession(core, record, now)
+      else Orphans.restore(core, record.clientId, orphan)
       return
+    }
     case "PutRetained": {
       const message = Message.fromStored(record.message)
       core.sawMessageId(message.messageId)
@@ -145,6 +152,10 @@ export const restore = (core: CoreState, record: StoreRecord, now: number): void
     default: {
       const session = core.sessions.get(record.clientId)
       if (session !== undefined) restoreInto(core, session, record)
+      else {
+        const orphan = core.orphans.get(record.clientId)
+        if (orphan !== undefined) Orphans.restoreInto(core, orphan, record)
+      }
     }
   }
 }

@@ -15,6 +15,8 @@ export class SharedGroup {
   readonly name: string
   /** Without `$share/name/`. */
   readonly filter: string
+  /** Younger groups have higher ones. */
+  readonly number: number
   private readonly members = new Map<Session, Member>()
   /** The members in the order they joined, made again after a change: joins alone cost no copies. */
   private order: ReadonlyArray<Member> | undefined = undefined
@@ -22,9 +24,10 @@ export class SharedGroup {
   private connected: ReadonlyArray<Member> | undefined = undefined
   private turn = 0
 
-  constructor(name: string, filter: string) {
+  constructor(name: string, filter: string, number: number) {
     this.name = name
     this.filter = filter
+    this.number = number
   }
 
   get size(): number {

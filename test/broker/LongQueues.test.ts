@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
 import * as Broker from "../../src/broker/Broker.ts"
 import type { Packet } from "../../src/protocol/Packet.ts"
 import * as BrokerStorage from "../../src/storage/BrokerStorage.ts"
@@ -21,12 +22,12 @@ const MESSAGES = 3_000
 /** About a hundred messages in memory. */
 const settings = { queueMemoryBytesMax: 32_768, queueMessagesMax: 100_000, inflightMax: 20 }
 
-/** Somebody who subscribed to "t" and is away. */
-const absent = (clientId: string) =>
+/** Somebody who subscribed and is away. */
+const absent = (clientId: string, filter = "t") =>
   Effect.gen(function* () {
     const broker = yield* Broker.Broker
     const client = yield* RawClient.connect(yield* port, { clientId, properties: FOR_EVER })
-    yield* RawClient.subscribe(client, "t", 1)
+    yield* RawClient.subscribe(client, filter, 1)
     const gone = yield* collect(broker.eventsOf("Disconnected"), 1)
     client.socket.destroy()
     yield* Fiber.join(gone)
@@ -83,6 +84,34 @@ describe("a queue far larger than its memory", () => {
         assert.isBelow(detail!.outgoingMessages.length, 500)
         yield* expectAll("a", MESSAGES)
       }).pipe(Effect.scoped, Effect.provide(onFile("two.db")))
+    })
+  )
+
+  it.live("goes to another member of its shared subscription when its session ends, whatever the broker does", () =>
+    Effect.gen(function* () {
+      const file = join(yield* directory, "store.db")
+      const storage = Layer.orDie(SqliteStorage.layer({ file, durability: "none" }))
+      const layer = brokerLayer({ settings, storage })
+      yield* Effect.gen(function* () {
+        yield* absent("a", "$share/g/t")
+        yield* publish(1, MESSAGES)
+        yield* absent("b", "$share/g/t")
+        const client = yield* RawClient.connect(yield* port, { clientId: "a" })
+        assert.isFalse(client.connAck.sessionPresent)
+      }).pipe(Effect.scoped, Effect.provide(layer))
+      // It stopped when some of them, at the most, had been moved.
+      yield* expectAll("b", MESSAGES).pipe(Effect.scoped, Effect.provide(layer))
+      const left = yield* Effect.gen(function* () {
+        const broker = yield* Broker.Broker
+        return yield* broker.sessions
+      }).pipe(Effect.scoped, Effect.provide(layer))
+      assert.deepStrictEqual(
+        left.map(({ clientId }) => clientId),
+        ["b"]
+      )
+      const database = new DatabaseSync(file, { readOnly: true })
+      assert.strictEqual(Number(database.prepare("SELECT count(*) AS count FROM session").get()?.count), 1)
+      database.close()
     })
   )
 

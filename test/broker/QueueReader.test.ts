@@ -10,8 +10,8 @@ import * as BrokerStorage from "../../src/storage/BrokerStorage.ts"
 import * as MemoryStorage from "../../src/storage/MemoryStorage.ts"
 
 const request = (clientId: string, sequence: number): PageRequest => {
-  const session = new Session(clientId)
-  return { session, clientId, after: 0, through: 9, bytesMax: 1_000, sequence }
+  const reader = new Session(clientId)
+  return { reader, clientId, after: 0, through: 9, bytesMax: 1_000, sequence }
 }
 
 /** A reader of a store that is asked, and tells of whom. */

@@ -152,6 +152,7 @@ export class CoreHarness {
     this.store.restart()
     this.core = this.makeCore()
     for (const record of this.store.memory.records()) this.core.restore(record, this.now)
+    this.core.restored(this.now)
     this.settle()
   }
 

@@ -77,7 +77,7 @@ const checkSession = (world: World, core: CoreState, session: Session): void => 
   world.check(unread || queue.length <= queueMessagesMax, () => `${queue.length} messages queue for ${clientId}.`)
   // A message that was read from the store has a frame again, which weighs more than what it says.
   const frames = world.scenario.pages ? queue.length * FRAME_BYTES_MAX : 0
-  world.check(queue.bytes <= queueBytesMax + frames, () => `${queue.bytes} bytes queue for ${clientId}.`)
+  world.check(unread || queue.bytes <= queueBytesMax + frames, () => `${queue.bytes} bytes queue for ${clientId}.`)
   const memory = core.config.queueMemoryBytesMax + 2 * (DropPolicy.frameBytesMax(world) + OBJECT_BYTES)
   const bounded = !world.scenario.pages || !session.kept
   world.check(bounded || queue.memoryBytes <= memory, () => `${queue.memoryBytes} bytes in memory for ${clientId}.`)
@@ -110,10 +110,7 @@ export const atRest = (world: World, core: CoreState, store: MemoryStore): void 
   for (const connection of core.connections.values()) checkConnectionAtRest(world, connection)
   const { bytes, durable, sequence } = core.journal
   world.check(bytes === 0 && durable === sequence, () => `${bytes} bytes of journal, ${durable} of ${sequence} kept.`)
-  const inQueues = [...core.sessions.values()].reduce(
-    (sum, { queue }) => sum + queue.memoryBytes + queue.sharedBytes,
-    0
-  )
+  const inQueues = [...core.sessions.values()].reduce((sum, { queue }) => sum + queue.memoryBytes, 0)
   world.check(core.queueMemory.bytes === inQueues, () => `${core.queueMemory.bytes} bytes counted of ${inQueues}.`)
   const { bufferedBytes, deferred, gated, openQuestions, pumpsDue, refused, retainedWalks } = core
   // Those of clients that are away with half a queue go on when they come back.
@@ -188,6 +185,7 @@ export const atEnd = (world: World, core: CoreState, store: MemoryStore): void =
   const left: Record<string, number> = {
     connections: core.connections.size,
     sessions: core.sessions.size,
+    orphans: core.orphans.size,
     subscriptions: core.router.size,
     "sessions in the store": store.sessions.size,
     "deadlines that are not retained messages'": Math.max(0, core.deadlines.size - core.retained.size),

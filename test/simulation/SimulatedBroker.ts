@@ -312,6 +312,7 @@ export class SimulatedBroker {
     world.trace(() => `the broker crashes, and restores ${records.length} records`)
     this.call((core) => {
       for (const record of records) core.restore(record, world.now)
+      core.restored(world.now)
     })
     this.subscribeLocal()
   }
