@@ -53,6 +53,8 @@ export interface Scenario {
   /** Chances per step. */
   readonly crashes: number
   readonly cuts: number
+  /** How often a client that comes back wants to know nothing of what was, besides what it does of itself. */
+  readonly cleanStarts: number
   readonly freezes: number
   /** Long times pass. */
   readonly longWaits: boolean
@@ -92,6 +94,7 @@ export const scenarioOf = (seed: number, steps: number | undefined): Scenario =>
     crashes: journal ? random.pick([0, 0.003, 0.01]) : 0,
     cuts: random.pick([0, 0.01, 0.03, 0.08]),
     freezes: random.pick([0, 0.01, 0.03]),
+    cleanStarts: 0,
     longWaits,
     payloads: random.pick(["small", "small", "small", "small", "medium", "large"] as const),
     lateIds: random.chance(0.2),
@@ -100,8 +103,23 @@ export const scenarioOf = (seed: number, steps: number | undefined): Scenario =>
   const pages = journal && random.chance(0.6)
   const paging = pages ? pagingConfigOf(random, config) : config
   const workPerTurnMax = random.pick([1, 3, 20, 100_000, 100_000, 100_000])
-  return { ...scenario, pages, config: { ...paging, workPerTurnMax } }
+  const drawn = { ...scenario, pages, config: { ...paging, workPerTurnMax } }
+  if (!pages || sharing <= 0.5 || !random.chance(0.7)) return drawn
+  return { ...withOrphans(random, drawn), steps: steps ?? 4 * drawn.steps }
 }
+
+/** Members of shared subscriptions get more than they take, and their sessions end while it waits in the store. */
+const withOrphans = (random: Random, scenario: Scenario): Scenario => ({
+  ...scenario,
+  config: { ...scenario.config, queueMemoryBytesMax: random.pick([600, 1_500]) },
+  cuts: 0.05,
+  cleanStarts: 0.3,
+  profiles: scenario.profiles.map((profile) => ({
+    ...profile,
+    ...(profile.shared ? { durable: true, receiveMaximum: random.pick([1, 2]), laziness: 0.7 } : undefined),
+    topics: profile.topics.length > 0 ? ["s/a/0"] : []
+  }))
+})
 
 /** Little memory for queues: most have a part that is only in the store. */
 const pagingConfigOf = (random: Random, config: CoreConfig.CoreConfig): CoreConfig.CoreConfig => ({

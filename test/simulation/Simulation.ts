@@ -187,6 +187,8 @@ class Simulation {
     const { broker, world } = this
     const { random, scenario } = world
     if (client.link === undefined) {
+      // Not drawn where it is never so: other seeds stay what they were.
+      if (scenario.cleanStarts > 0 && random.chance(scenario.cleanStarts)) client.startClean()
       client.connect(broker.open)
       return
     }
@@ -334,7 +336,9 @@ class Simulation {
     for (let round = 0; round < 20; round++) this.round()
     const { sessionExpirySecondsMax } = world.scenario.config
     broker.advance(sessionExpirySecondsMax * 1_000 + 1_000, false)
-    for (let round = 0; round < 20; round++) this.round()
+    // What they leave to others is read page by page.
+    const isLeft = () => broker.state.orphans.size > 0 || broker.core.journal.bytes > 0
+    for (let round = 0; round < 20 || (isLeft() && round < ROUNDS_MAX); round++) this.round()
   }
 }
 
