@@ -31,10 +31,22 @@ export const request = async (certificate: X509Certificate, issuer: X509Certific
   return Buffer.from(question.toSchema(true).toBER())
 }
 
+/**
+ * Those that the issuer itself has signed. Chains are looked for among the others too, and two that have signed each
+ * other have one without end.
+ */
+const issuedBy = async (issuer: Certificate, sent: ReadonlyArray<Certificate>): Promise<Array<Certificate>> => {
+  const issued: Array<Certificate> = []
+  for (const each of sent) {
+    if (each.issuer.isEqual(issuer.subject) && (await each.verify(issuer).catch(() => false))) issued.push(each)
+  }
+  return issued
+}
+
 /** Why the signature proves nothing; undefined: the issuer has signed, or somebody whom it authorised. */
 const signatureFault = async (basic: BasicOCSPResponse, issuer: Certificate): Promise<string | undefined> => {
   // The signer is looked for among those sent, and an issuer that signs itself need not send its certificate.
-  basic.certs = [...(basic.certs ?? []), issuer]
+  basic.certs = [...(await issuedBy(issuer, basic.certs ?? [])), issuer]
   try {
     // An issuer that is no root is no chain by itself: that its own signature counts is said on its own.
     const isValid = await basic.verify({ trustedCerts: [issuer], trustedResponders: [issuer] })
@@ -49,7 +61,7 @@ const statuses: ReadonlyArray<Answer["status"]> = ["good", "revoked", "unknown"]
 /**
  * Reads a responder's answer.
  *
- * @param now milliseconds since the epoch
+ * @param now milliseconds since the epoch. Whether a signer's own certificate is of now, pkijs decides by the clock.
  * @returns what it says about the certificate, or why it cannot be believed. Rejects when it is malformed.
  */
 export const read = async (

@@ -171,6 +171,19 @@ describe("OcspMessage", async () => {
     for (const other of [ca, above]) assert.match(String(await answers(other)), /^its signature is not the issuer's/)
   })
 
+  it.skipIf(!hasOpenssl)("is not led round in circles by authorities that have signed each other", async () => {
+    const first = TestCertificates.authority("One", "one")
+    const two = TestCertificates.issue({ commonName: "Two", issuer: first, authority: true, keyName: "two" })
+    const one = TestCertificates.issue({ commonName: "One", issuer: two, authority: true, keyName: "one" })
+    const signer = TestCertificates.issue({ commonName: "R", issuer: one, keyName: "responder", signsStatus: true })
+    files.write("circle.pem", `${one.certPem}${two.certPem}`)
+    const answer = answerTo(question, server, "good", signer, ["-ndays", "1", "-rother", "circle.pem"])
+    assert.isTrue(
+      [one, two].every(({ certificate: { serialNumber } }) => answer.includes(Buffer.from(serialNumber, "hex")))
+    )
+    assert.match(String(await read(answer)), /^its signature is not the issuer's/)
+  })
+
   it.skipIf(!hasOpenssl)(
     "believes no answer that is old, of the future, about something else, or a refusal",
     async () => {
