@@ -10,7 +10,7 @@ import { startOurs } from "./brokers.ts"
 import { compareRounds, type Round } from "./comparison.ts"
 import type { Measurement } from "./job.ts"
 import { describeMachine } from "./machine.ts"
-import { type Found, measure } from "./measure.ts"
+import { type Found, measure, messageOf } from "./measure.ts"
 import type { Options } from "./options.ts"
 import { isDurable, roundsOf, type Scenario } from "./scenarios.ts"
 import { machineText, pairTable } from "./table.ts"
@@ -37,13 +37,17 @@ const measureInTurns = async (
   scenario: Scenario,
   { seconds, warmUpSeconds }: Options
 ): Promise<ReadonlyArray<Found>> => {
+  const started = await Promise.allSettled(checkouts.map(({ directory }) => startOurs(directory, scenario)))
+  const running = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []))
+  if (running.length < started.length) {
+    await Promise.all(running.map((broker) => broker.stop()))
+    return started.map((one) => ({ error: one.status === "fulfilled" ? "not measured alone" : messageOf(one.reason) }))
+  }
   const turns = new Turns()
-  const starting = checkouts.map(({ directory }) => startOurs(directory, scenario))
-  const bothStarted = Promise.allSettled(starting)
   const wall = { seconds: 2 * seconds, warmUpSeconds: 2 * warmUpSeconds }
   const run = (side: Side): Promise<Found> =>
     measure(
-      () => bothStarted.then(() => starting[side]!),
+      () => Promise.resolve(running[side]!),
       scenario,
       wall,
       (process) => turns.join(side, process)

@@ -15,6 +15,13 @@ export const whole = (option: string, value: string): number => {
   return number
 }
 
+/** How often something is done: what is never done finds nothing, and must not pass for a search. */
+export const count = (option: string, value: string): number => {
+  const number = whole(option, value)
+  if (number === 0) throw new Error(`--${option} must be at least 1`)
+  return number
+}
+
 export const positive = (option: string, value: string): number => {
   const number = Number(value)
   if (!(number > 0)) throw new Error(`--${option} must be a number above 0, not ${value}`)
@@ -36,12 +43,13 @@ export const run = async <Options>(
   try {
     options = parse()
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error))
+    const message = error instanceof Error ? error.message : String(error)
+    console.error(message.replaceAll(/\s*\n\s*/g, " "))
     process.exitCode = 2
     return
   }
   if (options === undefined) {
-    console.log(usage)
+    console.log(usage.trimEnd())
     return
   }
   try {

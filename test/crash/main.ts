@@ -31,7 +31,7 @@ const parse = (): Options | undefined => {
     throw new Error(`--durability must be one of ${durabilities.join(", ")}, not ${values.durability}`)
   }
   return {
-    cycles: CommandLine.whole("cycles", values.cycles),
+    cycles: CommandLine.count("cycles", values.cycles),
     seed: CommandLine.whole("seed", values.seed),
     durability
   }

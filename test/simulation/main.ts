@@ -36,7 +36,7 @@ const parse = (): Options | undefined => {
   if (values.help) return undefined
   return {
     first: CommandLine.whole("seed", values.seed),
-    count: CommandLine.whole("count", values.count),
+    count: CommandLine.count("count", values.count),
     steps: values.steps === undefined ? undefined : CommandLine.whole("steps", values.steps),
     verbose: values.verbose,
     all: values.all
