@@ -158,8 +158,9 @@ export const put = (core: CoreState, image: SessionImage, now: number): Refusal 
     session.forget()
     return refusal
   }
-  Wills.displace(core, image.clientId)
   if (former !== undefined) Sessions.discard(core, former)
+  // Behind that: the will may be the former session's, and what is in the store besides goes with it.
+  Wills.displace(core, image.clientId)
   core.sessions.set(session.clientId, session)
   SessionJournal.putSession(core, session)
   for (const subscription of session.subscriptions.values()) {

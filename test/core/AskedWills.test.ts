@@ -187,6 +187,22 @@ describe("a client whose former will is asked about", () => {
     assert.deepStrictEqual(h.connect("c", kept).takeWords(), ["ConnAck 0 present"])
   })
 
+  it("of a session that another is put in place of keeps nothing of it in the store", () => {
+    const { client, h } = begun()
+    client.subscribe("t")
+    client.drop()
+    h.core.publish({ topic: "t", payload: Uint8Array.of(1), qos: 1, retain: false, properties: undefined }, h.now)
+    h.settle()
+    assert.deepStrictEqual(stages(h), ["will"])
+    assert.strictEqual(h.session("c")?.queue.length, 1)
+    const image = { clientId: "c", userName: "", expirySeconds: 60, subscriptions: [], incoming: [], outgoing: [] }
+    assert.isUndefined(h.core.loadSession({ ...image, will: undefined }, h.now))
+    h.answer(ACCEPT)
+    restart(h)
+    assert.strictEqual(h.session("c")?.queue.length, 0)
+    assert.strictEqual(h.session("c")?.subscriptions.size, 0)
+  })
+
   it("waits for the next answer when that about its own is of no use any more", () => {
     const { client, h } = begun()
     client.drop()
