@@ -13,6 +13,7 @@ import { Message } from "./Message.ts"
 import { Orphan } from "./Orphan.ts"
 import type { PageRequest } from "./PageRequest.ts"
 import type { Session } from "./Session.ts"
+import type { SharedGroup } from "./SharedGroup.ts"
 import * as SessionJournal from "./SessionJournal.ts"
 import type { PutOutgoing, StoreRecord } from "./StoreOperation.ts"
 
@@ -32,10 +33,10 @@ export const leave = (core: CoreState, session: Session): number => {
   return sequence
 }
 
-/** Asks for the next page, unless one is on its way, or the store could not keep what comes of it. */
+/** Asks for the next page, unless one is on its way. */
 export const proceed = (core: CoreState): void => {
   const [orphan] = core.orphans.values()
-  if (orphan === undefined || orphan.pageRequest !== undefined || core.journal.refusing) return
+  if (orphan === undefined || orphan.pageRequest !== undefined) return
   const { after, clientId, through } = orphan
   const bytesMax = Math.min(PAGE_BYTES, core.config.queueMemoryBytesMax)
   const request: PageRequest = { reader: orphan, clientId, after, through, bytesMax, sequence: core.journal.sequence }
@@ -46,14 +47,13 @@ export const proceed = (core: CoreState): void => {
 /** A page has been read; an empty one is behind the last. */
 export const pageRead = (core: CoreState, orphan: Orphan, records: ReadonlyArray<PutOutgoing>, now: number): void => {
   orphan.pageRequest = undefined
-  // It is read again when there is room.
-  if (core.journal.refusing) return
+  let waits = false
   try {
-    if (records.length > 0) give(core, orphan, records, now)
-    else end(core, orphan)
+    if (records.length === 0) end(core, orphan)
+    else waits = !give(core, orphan, records, now)
   } finally {
     // Whatever goes wrong with one message: the others are not kept from whom they are for.
-    proceed(core)
+    if (!waits) proceed(core)
   }
 }
 
@@ -82,24 +82,40 @@ export const restored = (core: CoreState, now: number): void => {
   proceed(core)
 }
 
-const give = (core: CoreState, orphan: Orphan, records: ReadonlyArray<PutOutgoing>, now: number): void => {
+/**
+ * Deals with messages in their order. False: the rest is somebody's, and is read again when the store could keep it for
+ * them. What is nobody's is taken out also then: it may be what fills the store.
+ */
+const give = (core: CoreState, orphan: Orphan, records: ReadonlyArray<PutOutgoing>, now: number): boolean => {
   core.work += records.length
-  for (const { message, order, packetId, sharedFilter } of records) {
+  for (const record of records) {
+    const { message, order, packetId, sharedFilter } = record
+    const isDropped = packetId === 0 && orphan.dropped > 0
+    const group = isDropped ? undefined : groupFor(core, orphan, record, now)
+    if (group !== undefined && core.journal.refusing) return false
     orphan.after = order
-    // What was underway was given to others, as far as it may be, when the session ended.
-    if (packetId !== 0) continue
-    const isDropped = orphan.dropped > 0
     if (isDropped) orphan.dropped--
-    else if (sharedFilter !== undefined) giveOne(core, orphan, sharedFilter, Message.fromStored(message), now)
-    if (isDropped || sharedFilter !== undefined) SessionJournal.removeOrphaned(core, orphan.clientId, order)
+    if (group !== undefined) Delivery.deliverShared(core, group, Message.fromStored(message), now)
+    const wasShared = packetId === 0 && sharedFilter !== undefined
+    if (isDropped || wasShared) SessionJournal.removeOrphaned(core, orphan.clientId, order)
   }
+  return true
 }
 
-/** Whoever begins a group anew when nobody was left of it has not subscribed to what was before. */
-const giveOne = (core: CoreState, orphan: Orphan, sharedFilter: string, message: Message, now: number): void => {
+/**
+ * Whose the message is; undefined: nobody's. What was underway was given to others, as far as it may be, when the
+ * session ended; whoever begins a group anew when nobody was left of it has not subscribed to what was before.
+ */
+const groupFor = (
+  core: CoreState,
+  orphan: Orphan,
+  { message, packetId, sharedFilter }: PutOutgoing,
+  now: number
+): SharedGroup | undefined => {
+  if (packetId !== 0 || sharedFilter === undefined) return undefined
+  if (message.expiresAt !== 0 && now >= message.expiresAt) return undefined
   const group = core.router.group(sharedFilter)
-  if (group === undefined || group.number > orphan.groups || message.isExpired(now)) return
-  Delivery.deliverShared(core, group, message, now)
+  return group !== undefined && group.number <= orphan.groups ? group : undefined
 }
 
 const end = (core: CoreState, { clientId }: Orphan): void => {

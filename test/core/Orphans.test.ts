@@ -327,6 +327,40 @@ describe("of what a session leaves", () => {
     for (const event of h.takeEvents()) assert.deepInclude(event, { _tag: "MessageDropped", reason: "offline" })
   })
 
+  it("what nobody is to have makes room in a store that is full", () => {
+    const h = harness({}, "manual")
+    withLongQueue(h)
+    h.storageState("full")
+    h.advance(61_000)
+    commitAll(h)
+    assertNoOrphans(h)
+  })
+
+  it("what somebody is to have waits while the store is full, and what is before it makes room", () => {
+    const h = harness({}, "manual")
+    const client = joins(h, "a", SHARED, EXPIRING)
+    client.subscribe("$share/alone/t")
+    commitAll(h)
+    client.drop()
+    publish(h, 1, 100, "t")
+    publish(h, 1, 100)
+    joins(h, "b").drop()
+    commitAll(h)
+    h.storageState("full")
+    h.advance(61_000)
+    commitAll(h)
+    assert.strictEqual(h.session("b")?.queue.length, 0)
+    const left = [...h.store.memory.sessions.values()].flatMap(({ outgoing }) => [...outgoing.values()])
+    assert.deepStrictEqual(
+      left.map(({ sharedFilter }) => sharedFilter),
+      numbers(1, 100).map(() => SHARED)
+    )
+    h.storageState("ok")
+    commitAll(h)
+    assertNoOrphans(h, "b")
+    assert.deepStrictEqual(receiveAll(h, h.connect("b", kept(5))), numbers(1, 100))
+  })
+
   it("nothing is given away while the store could not keep it", () => {
     const h = harness({}, "manual")
     withLongQueue(h)
