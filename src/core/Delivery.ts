@@ -71,18 +71,19 @@ const keeps = (core: CoreState, { session, subscription }: Member, qos: QoS): bo
 
 /**
  * A session has ended: what a shared subscription gave it goes to another member, except QoS 2 messages that are
- * underway [MQTT-4.8.2-5], and except its queue when a part of that is only in the store: that is for `Orphans.ts`. It
- * counts as work, but is not spread over turns: with the removal of the session it is one batch of the journal, or a
- * crash in between would lose what nobody has yet.
+ * underway [MQTT-4.8.2-5], and except its queue when somebody is to have a part of it that is only in the store: that
+ * is for `Orphans.ts`, and true is returned. It counts as work, but is not spread over turns: with the removal of the
+ * session it is one batch of the journal, or a crash in between would lose what nobody has yet.
  */
-export const reassign = (core: CoreState, { inflight, queue }: Session, now: number): void => {
-  const waiting = queue.sharedIsStored ? [] : queue
-  const given = [...inflight.inOrder().filter(({ qos }) => qos === 1), ...waiting]
+export const reassign = (core: CoreState, { inflight, queue }: Session, now: number): boolean => {
+  const isLeft = Array.from(queue.storedShared).some((filter) => core.router.group(filter) !== undefined)
+  const given = [...inflight.inOrder().filter(({ qos }) => qos === 1), ...(isLeft ? [] : queue)]
   core.work += given.length
   for (const { sharedFilter, message } of given) {
     const group = sharedFilter === undefined ? undefined : core.router.group(sharedFilter)
     if (group !== undefined && !message.isExpired(now)) deliverShared(core, group, message, now)
   }
+  return isLeft
 }
 
 const deliverTo = (core: CoreState, receiver: Receiver, message: Message, now: number): void => {

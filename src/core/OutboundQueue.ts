@@ -24,8 +24,11 @@ export interface Stored {
   sequence: number
   /** The oldest so many have been dropped: it is told and carried out when they are read. */
   dropped: number
-  /** So many came by shared subscriptions: others get them if the session ends. */
-  shared: number
+  /**
+   * How many came by each shared subscription: others in it get them if the session ends. Made on first use: at a start
+   * 100,000 queues may be long.
+   */
+  shared: Map<string, number> | undefined
   readonly newest: MessageList
 }
 
@@ -41,6 +44,14 @@ export interface Waiting {
 const FRAME_BYTES = 4
 
 const weightOf = ({ message }: Waiting): number => FRAME_BYTES + Content.bytesOf(message)
+
+/** So many more came by a shared subscription. */
+const countShared = (stored: Stored, sharedFilter: string, more: 1 | -1): void => {
+  stored.shared ??= new Map()
+  const count = (stored.shared.get(sharedFilter) ?? 0) + more
+  if (count > 0) stored.shared.set(sharedFilter, count)
+  else stored.shared.delete(sharedFilter)
+}
 
 export class OutboundQueue {
   /** The next to be sent. */
@@ -73,9 +84,9 @@ export class OutboundQueue {
     return stored === undefined ? head.memoryBytes : head.memoryBytes + stored.newest.memoryBytes
   }
 
-  /** Whether some of what came by shared subscriptions is only in the store. */
-  get sharedIsStored(): boolean {
-    return this.stored !== undefined && this.stored.shared > 0
+  /** The shared subscriptions by which something came that is only in the store. */
+  get storedShared(): Iterable<string> {
+    return this.stored?.shared?.keys() ?? []
   }
 
   /** How many of them are at QoS 0. */
@@ -121,7 +132,7 @@ export class OutboundQueue {
     stored.count++
     stored.bytes += weightOf(waiting)
     if (qos === 0) stored.atQos0++
-    if (sharedFilter !== undefined) stored.shared++
+    if (sharedFilter !== undefined) countShared(stored, sharedFilter, 1)
     stored.through = order
     stored.sequence = sequence
   }
@@ -132,7 +143,7 @@ export class OutboundQueue {
     stored.count--
     stored.bytes = Math.max(0, stored.bytes - weightOf(waiting))
     if (qos === 0) stored.atQos0--
-    if (sharedFilter !== undefined) stored.shared--
+    if (sharedFilter !== undefined) countShared(stored, sharedFilter, -1)
     stored.after = order
     if (stored.dropped === 0) return true
     stored.dropped--
@@ -176,7 +187,7 @@ export class OutboundQueue {
 
   private begin(after: number): Stored {
     const newest = new MessageList(this.memory)
-    const none = { count: 0, bytes: 0, atQos0: 0, shared: 0, sequence: 0, dropped: 0 }
-    return { ...none, after, through: after, newest }
+    const none = { count: 0, bytes: 0, atQos0: 0, sequence: 0, dropped: 0 }
+    return { ...none, shared: undefined, after, through: after, newest }
   }
 }

@@ -28,9 +28,9 @@ export const remove = (core: CoreState, session: Session, now: number): number =
   Wills.publish(core, session, now) // a will that waited does not wait beyond its session
   tellRemoved(core, session)
   for (const filter of session.subscriptions.keys()) core.router.unsubscribe(session, filter)
-  Delivery.reassign(core, session, now)
+  const isLeft = Delivery.reassign(core, session, now)
   // Then nothing of it is in the store under its own name any more.
-  const left = session.queue.sharedIsStored ? Orphans.leave(core, session) : 0
+  const left = isLeft ? Orphans.leave(core, session) : 0
   const sequence = Math.max(left, forget(core, session))
   return Wills.isAsked(core, session) ? SessionJournal.putWill(core, session) : sequence
 }

@@ -261,16 +261,33 @@ describe("the client id of a session that has ended", () => {
     assert.strictEqual(h.state.orphans.size, 1)
   })
 
-  it("brings nothing back for a client that begins the group anew", () => {
+  it("brings nothing back for a client that begins the group anew, also after a crash", () => {
+    for (const crash of [false, true]) {
+      const h = harness({}, "manual")
+      withLongQueue(h)
+      const client = h.connect("a", { version: 5, clean: true, expiry: 1_000 })
+      client.subscribe(SHARED)
+      commitAll(h)
+      // Nobody was left: what waited is gone at once.
+      assertNoOrphans(h, "a")
+      assert.strictEqual(h.session("a")?.subscriptions.size, 1)
+      if (crash) h.crash()
+      assert.deepStrictEqual(receiveAll(h, crash ? h.connect("a", kept(5)) : client), [])
+    }
+  })
+
+  it("brings nothing back for a client that begins the group anew when its last member has left", () => {
     const h = harness({}, "manual")
     withLongQueue(h)
+    const b = joins(h, "b")
     const client = h.connect("a", { version: 5, clean: true, expiry: 1_000 })
+    b.unsubscribe(SHARED)
     client.subscribe(SHARED)
     h.commit(2)
     assert.strictEqual(h.state.orphans.size, 1)
     assert.strictEqual(h.session("a")?.subscriptions.size, 1)
     assert.deepStrictEqual(receiveAll(h, client), [])
-    assertNoOrphans(h, "a")
+    assertNoOrphans(h, "a", "b")
   })
 })
 
@@ -327,11 +344,12 @@ describe("of what a session leaves", () => {
     for (const event of h.takeEvents()) assert.deepInclude(event, { _tag: "MessageDropped", reason: "offline" })
   })
 
-  it("what nobody is to have makes room in a store that is full", () => {
+  it("what nobody is to have goes in the batch that ends it, which makes room in a store that is full", () => {
     const h = harness({}, "manual")
     withLongQueue(h)
     h.storageState("full")
     h.advance(61_000)
+    assert.deepStrictEqual(h.store.waitingTags, ["RemoveSession"])
     commitAll(h)
     assertNoOrphans(h)
   })
