@@ -225,7 +225,7 @@ class Campaign {
   private publishAndSubscribe(port: number, everybody: boolean): void {
     for (const publisher of this.publishers) publisher.budget = MESSAGES_PER_CYCLE
     if (everybody) this.offline.connect(port)
-    this.mortal.budget = CUTS_PER_CYCLE
+    this.mortal.renew(CUTS_PER_CYCLE)
     for (const client of [...this.online, ...this.publishers, this.mortal, this.fickle]) client.connect(port)
   }
 
@@ -234,7 +234,7 @@ class Campaign {
     const broker = this.start()
     const port = await broker.port()
     for (const publisher of this.publishers) publisher.budget = 0
-    this.mortal.budget = 1
+    this.mortal.renew(1)
     for (const client of this.everybody) client.connect(port)
     await waitUntil("all is acknowledged", () => [...this.publishers, this.mortal].every(({ idle }) => idle))
     await waitUntil("the last will is there to be published", () => this.mortal.settled)

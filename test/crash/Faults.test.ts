@@ -116,7 +116,7 @@ class Clients {
 
   publish(count: number): void {
     for (const publisher of this.publishers) publisher.budget = count
-    this.mortal.budget = 1
+    this.mortal.renew(1)
     for (const publisher of this.publishers) publisher.pump()
   }
 

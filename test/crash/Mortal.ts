@@ -10,14 +10,15 @@ export class Mortal {
   readonly clientId: string
   /** The number of the will of each accepted connection. */
   readonly acknowledged = new Map<string, Array<number>>()
-  /** How often it cuts its connection as soon as that is accepted, and comes again. */
-  budget = 0
   /** How often the broker would not have it: a store without room takes no session. */
   refused = 0
   private readonly topic: string
   private connection: Connection | undefined = undefined
   private established = false
   private number = 0
+  private port = 0
+  /** How often it is still to come again. */
+  private budget = 0
 
   constructor(clientId: string) {
     this.clientId = clientId
@@ -28,16 +29,27 @@ export class Mortal {
     return this.budget === 0
   }
 
-  /** Its last connection has been accepted. */
+  /** Its last connection has been accepted, and it is not to come again. */
   get settled(): boolean {
-    return this.idle && this.acknowledged.get(this.topic)?.at(-1) === this.number
+    return this.idle && this.accepted
+  }
+
+  private get accepted(): boolean {
+    return this.acknowledged.get(this.topic)?.at(-1) === this.number
   }
 
   get connected(): boolean {
     return this.connection?.open === true
   }
 
+  /** So many times it comes again, each time as soon as it is accepted: now, if it is. */
+  renew(times: number): void {
+    this.budget = times
+    if (this.accepted && this.connected) this.again()
+  }
+
   connect(port: number): void {
+    this.port = port
     const former = this.connection
     const number = ++this.number
     const will = {
@@ -48,7 +60,7 @@ export class Mortal {
       properties: undefined
     } as const
     const connect = { ...connectPacket(this.clientId, 4), will }
-    const connection = new Connection(port, this.clientId, 4, (packet) => this.receive(packet, number, port), connect)
+    const connection = new Connection(port, this.clientId, 4, (packet) => this.receive(packet, number), connect)
     this.connection = connection
     // Every other time the broker ends it: the new connection takes over.
     if (number % 2 === 0) former?.end()
@@ -58,7 +70,7 @@ export class Mortal {
     this.connection?.end()
   }
 
-  private receive(packet: Packet, number: number, port: number): void {
+  private receive(packet: Packet, number: number): void {
     if (packet._tag === "Disconnect" && packet.reasonCode === SHUTTING_DOWN) return
     if (packet._tag !== "ConnAck") throw new Error(`${this.clientId} did not expect ${packet._tag}`)
     if (packet.reasonCode !== 0) {
@@ -71,8 +83,12 @@ export class Mortal {
     const numbers = this.acknowledged.get(this.topic)
     if (numbers === undefined) this.acknowledged.set(this.topic, [number])
     else numbers.push(number)
+    this.again()
+  }
+
+  private again(): void {
     if (this.budget === 0) return
     this.budget--
-    this.connect(port)
+    this.connect(this.port)
   }
 }
