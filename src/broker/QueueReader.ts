@@ -2,7 +2,7 @@
  * From the store back to the core: waiting messages that only the store has, when the core asks for them.
  *
  * Owns how many pages are read at once, and that a page that cannot be read is tried again: until then its session
- * waits, and no other does.
+ * waits, and no other that a client may come back to. Sessions that have ended wait for each other (`Orphans.ts`).
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
